@@ -1,0 +1,35 @@
+//! Clocks in nanoseconds. Used by `Worker`, `counters` and `handle`.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::time::Duration;
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// CLOCK_MONOTONIC, comparable between the workers of a run.
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    ns(clock_gettime(ClockId::Monotonic))
+}
+
+/// CPU time of the calling thread.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    ns(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// A duration in nanoseconds; over 584 years it saturates.
+pub(crate) fn to_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A point in time as system calls take it.
+pub(crate) fn to_timespec(at_ns: u64) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(at_ns / NS_PER_S).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(at_ns % NS_PER_S).unwrap_or(0),
+    }
+}
+
+#[inline]
+fn ns(time: Timespec) -> u64 {
+    time.tv_sec.unsigned_abs() * NS_PER_S + time.tv_nsec.unsigned_abs()
+}

@@ -1,0 +1,204 @@
+//! What a workload is: how many workers, what they do, where and under which policy. Read from
+//! JSON by `scenario`, turned into processes by `handle`.
+
+mod affinity;
+mod error;
+mod policy;
+
+pub use affinity::AffinityIntent;
+pub use error::{ConfigError, WorkTypeValidationError};
+pub use policy::{SchedClass, SchedPolicy};
+
+use crate::work::WorkType;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// task->comm holds 15 bytes and a NUL; see prctl(2), PR_SET_NAME.
+const COMM_BYTES: usize = 15;
+/// A group shares one mapping and one set of pipes; more workers than this is a mistyped number.
+const MAX_WORKERS: usize = 100_000;
+
+/// A primary set of workers and, in `composed`, secondary ones that run beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkloadConfig {
+    /// Workers of the primary set; a multiple of the work type's group size.
+    pub num_workers: usize,
+    /// Where each worker may run.
+    pub affinity: AffinityIntent,
+    /// What each worker does.
+    pub work_type: WorkType,
+    /// The policy each worker runs under.
+    pub sched_policy: SchedPolicy,
+    /// Nice level, -20 to 19; `None` inherits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// `task->comm`, at most 15 bytes; `None` keeps the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<Cow<'static, str>>,
+    /// User id by setresuid(2); `None` inherits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Group id by setresgid(2), set before the user id; `None` inherits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Secondary sets: `composed[i]` reports as `group_idx` i + 1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub composed: Vec<WorkSpec>,
+}
+
+impl Default for WorkloadConfig {
+    fn default() -> Self {
+        Self {
+            num_workers: 1,
+            affinity: AffinityIntent::Inherit,
+            work_type: WorkType::SpinWait,
+            sched_policy: SchedPolicy::Normal,
+            nice: None,
+            comm: None,
+            uid: None,
+            gid: None,
+            composed: Vec::new(),
+        }
+    }
+}
+
+/// One set of workers that are alike.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkSpec {
+    /// What each worker does.
+    pub work_type: WorkType,
+    /// Workers of this set; must be given in `composed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_workers: Option<usize>,
+    /// Where each worker may run.
+    pub affinity: AffinityIntent,
+    /// The policy each worker runs under.
+    pub sched_policy: SchedPolicy,
+    /// Nice level, -20 to 19; `None` inherits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// `task->comm`, at most 15 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<Cow<'static, str>>,
+    /// User id by setresuid(2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Group id by setresgid(2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+}
+
+impl WorkloadConfig {
+    /// Everything that can be refused without running: counts, groups, parameters, names.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (group_idx, spec) in self.specs().iter().enumerate() {
+            let place = if group_idx == 0 {
+                String::new()
+            } else {
+                format!("composed[{}].", group_idx - 1)
+            };
+            spec.validate(group_idx).map_err(|e| e.below(&place))?;
+        }
+        Ok(())
+    }
+
+    /// The primary set and the composed ones, in `group_idx` order.
+    pub fn specs(&self) -> Vec<WorkSpec> {
+        let primary = WorkSpec {
+            work_type: self.work_type.clone(),
+            num_workers: Some(self.num_workers),
+            affinity: self.affinity.clone(),
+            sched_policy: self.sched_policy.clone(),
+            nice: self.nice,
+            comm: self.comm.clone(),
+            uid: self.uid,
+            gid: self.gid,
+        };
+        std::iter::once(primary).chain(self.composed.iter().cloned()).collect()
+    }
+
+    /// How many workers run, and so how many reports come back.
+    pub fn total_workers(&self) -> usize {
+        self.specs().iter().filter_map(|spec| spec.num_workers).sum()
+    }
+}
+
+impl WorkSpec {
+    fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
+        let refuse = |field: &str, why: String| Err(ConfigError::new(field, why));
+        let Some(num_workers) = self.num_workers else {
+            return refuse("num_workers", "must be given for a composed set".into());
+        };
+        if num_workers == 0 || num_workers > MAX_WORKERS {
+            return refuse("num_workers", format!("is {num_workers}; 1 to {MAX_WORKERS} can run"));
+        }
+        self.work_type.validate(group_idx, num_workers)?;
+        self.affinity.validate().map_err(|why| ConfigError::new("affinity", why))?;
+        self.sched_policy.validate(group_idx)?;
+        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
+            return refuse("nice", format!("is {nice}; the kernel knows -20 to 19"));
+        }
+        match self.comm.as_deref() {
+            Some(comm) if comm.is_empty() || comm.len() > COMM_BYTES || comm.contains('\0') => {
+                refuse("comm", format!("`{comm:?}` must be 1 to {COMM_BYTES} bytes without NUL"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn refusal(config: &WorkloadConfig) -> String {
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_default_is_one_valid_spinner() {
+        let config = WorkloadConfig::default();
+        config.validate().unwrap();
+        assert_eq!(config.total_workers(), 1);
+    }
+
+    #[test]
+    fn a_group_that_does_not_divide_is_refused_with_its_place() {
+        let odd = WorkSpec {
+            work_type: WorkType::pipe_io(0),
+            num_workers: Some(3),
+            ..WorkSpec::default()
+        };
+        let config = WorkloadConfig { composed: vec![odd], ..WorkloadConfig::default() };
+        let text = refusal(&config);
+        assert!(text.starts_with("composed[0].num_workers"), "{text}");
+        assert!(text.contains("PipeIo") && text.contains('2') && text.contains('3'), "{text}");
+    }
+
+    #[test]
+    fn a_composed_set_must_say_how_many() {
+        let config =
+            WorkloadConfig { composed: vec![WorkSpec::default()], ..WorkloadConfig::default() };
+        assert!(refusal(&config).starts_with("composed[0].num_workers must be given"));
+    }
+
+    #[test]
+    fn zero_durations_and_bad_nice_are_named() {
+        let config = WorkloadConfig {
+            work_type: WorkType::bursty(Duration::ZERO, Duration::from_millis(1)),
+            ..WorkloadConfig::default()
+        };
+        assert!(refusal(&config).contains("burst_duration"));
+        let config = WorkloadConfig { nice: Some(20), ..WorkloadConfig::default() };
+        assert!(refusal(&config).starts_with("nice is 20"));
+    }
+
+    #[test]
+    fn a_comm_the_kernel_would_cut_is_refused() {
+        let config = WorkloadConfig { comm: Some("x".repeat(16).into()), ..Default::default() };
+        assert!(refusal(&config).starts_with("comm"));
+    }
+}

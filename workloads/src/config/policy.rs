@@ -1,0 +1,153 @@
+//! Scheduling policies. Validated with the configuration, applied by the worker prologue.
+
+use super::error::{ConfigError, WorkTypeValidationError};
+use crate::sys::sched::{SchedAttr, set_attr};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// DL_SCALE: `__checkparam_dl` refuses a runtime below 2^10 ns.
+const MIN_DEADLINE_RUNTIME: Duration = Duration::from_nanos(1024);
+
+/// The policy a worker runs under; see sched(7).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SchedPolicy {
+    /// SCHED_OTHER, the fair class.
+    #[default]
+    Normal,
+    /// SCHED_BATCH: fair, but wake-ups do not preempt.
+    Batch,
+    /// SCHED_IDLE: the lowest weight of the fair class.
+    Idle,
+    /// SCHED_FIFO with priority 1 to 99. Needs CAP_SYS_NICE.
+    Fifo(u32),
+    /// SCHED_RR with priority 1 to 99. Needs CAP_SYS_NICE.
+    RoundRobin(u32),
+    /// SCHED_DEADLINE. Needs CAP_SYS_NICE.
+    Deadline {
+        /// CPU time guaranteed in each period.
+        #[serde(with = "humantime_serde")]
+        runtime: Duration,
+        /// When it must have been given, from the period's start.
+        #[serde(with = "humantime_serde")]
+        deadline: Duration,
+        /// Zero stands for `deadline`, as in the kernel.
+        #[serde(with = "humantime_serde")]
+        period: Duration,
+    },
+}
+
+/// The class of one side of a work type that mixes classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SchedClass {
+    /// SCHED_OTHER.
+    #[default]
+    Cfs,
+    /// SCHED_BATCH.
+    Batch,
+    /// SCHED_IDLE.
+    Idle,
+    /// SCHED_FIFO, priority 50.
+    Rt,
+    /// SCHED_DEADLINE, 2 us in 1 ms of each 10 ms.
+    Deadline,
+    /// SCHED_EXT.
+    Ext,
+}
+
+impl SchedPolicy {
+    /// A deadline policy whose times the kernel would accept.
+    pub fn deadline(
+        runtime: Duration,
+        deadline: Duration,
+        period: Duration,
+    ) -> Result<Self, WorkTypeValidationError> {
+        let policy = Self::Deadline { runtime, deadline, period };
+        policy.check_deadline(0)?;
+        Ok(policy)
+    }
+
+    pub(crate) fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
+        if let Self::Fifo(priority) | Self::RoundRobin(priority) = self
+            && !(1..=99).contains(priority)
+        {
+            return Err(ConfigError::new(
+                "sched_policy",
+                format!("has priority {priority}; real-time priorities are 1 to 99"),
+            ));
+        }
+        self.check_deadline(group_idx).map_err(|e| e.at("sched_policy"))
+    }
+
+    fn check_deadline(&self, group_idx: usize) -> Result<(), WorkTypeValidationError> {
+        let Self::Deadline { runtime, deadline, period } = *self else { return Ok(()) };
+        let effective = if period.is_zero() { deadline } else { period };
+        let fits = |d: Duration| i64::try_from(d.as_nanos()).is_ok();
+        let ordered =
+            runtime >= MIN_DEADLINE_RUNTIME && runtime <= deadline && deadline <= effective;
+        if ordered && fits(effective) {
+            return Ok(());
+        }
+        let detail = format!("runtime {runtime:?}, deadline {deadline:?}, period {period:?}");
+        Err(WorkTypeValidationError::DeadlineOrder { detail, group_idx })
+    }
+
+    /// Sets policy and nice of the calling thread in one step. `Normal` sets SCHED_OTHER too,
+    /// so that a policy inherited from the parent never shows through.
+    pub(crate) fn apply(&self, nice: i32) -> Result<(), Errno> {
+        let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let fair = |policy| SchedAttr { policy, nice, ..SchedAttr::default() };
+        let rt = |policy, priority| SchedAttr { policy, priority, ..SchedAttr::default() };
+        set_attr(match *self {
+            Self::Normal => fair(0),
+            Self::Fifo(priority) => rt(1, priority),
+            Self::RoundRobin(priority) => rt(2, priority),
+            Self::Batch => fair(3),
+            Self::Idle => fair(5),
+            Self::Deadline { runtime, deadline, period } => SchedAttr {
+                policy: 6,
+                runtime_ns: ns(runtime),
+                deadline_ns: ns(deadline),
+                period_ns: ns(period),
+                ..SchedAttr::default()
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadline_order_is_checked_at_construction() {
+        let ms = Duration::from_millis;
+        SchedPolicy::deadline(ms(1), ms(5), ms(10)).unwrap();
+        SchedPolicy::deadline(ms(1), ms(5), Duration::ZERO).unwrap();
+        for (runtime, deadline, period) in [
+            (ms(6), ms(5), ms(10)),
+            (ms(1), ms(11), ms(10)),
+            (Duration::from_nanos(1), ms(5), ms(10)),
+        ] {
+            SchedPolicy::deadline(runtime, deadline, period).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn real_time_priorities_are_bounded() {
+        assert!(SchedPolicy::Fifo(0).validate(0).is_err());
+        assert!(SchedPolicy::RoundRobin(100).validate(0).is_err());
+        assert!(SchedPolicy::Fifo(99).validate(0).is_ok());
+    }
+
+    #[test]
+    fn json_uses_the_variant_names() {
+        let json = r#"{"Deadline":{"runtime":"1ms","deadline":"5ms","period":"10ms"}}"#;
+        let policy: SchedPolicy = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&policy).unwrap(), json);
+        assert_eq!(
+            serde_json::from_str::<SchedPolicy>(r#"{"Fifo":10}"#).unwrap(),
+            SchedPolicy::Fifo(10)
+        );
+    }
+}

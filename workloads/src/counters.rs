@@ -1,0 +1,163 @@
+//! What the kernel counts for a worker: read when the measurement begins and when it ends.
+//! Called by `Worker`.
+
+use crate::clock;
+use crate::report::WorkerReport;
+use crate::sys::perf::Migrations;
+use crate::sys::usage::{ThreadUsage, thread_usage};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+
+/// Baselines, each with the reason where it could not be read.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    cpu_ns: u64,
+    usage: Result<ThreadUsage, Errno>,
+    schedstat: Result<SchedStat, String>,
+    migrations: Result<Moves, String>,
+}
+
+/// Where migrations are counted. /proc costs nothing while the worker runs; a perf event, for
+/// kernels without that file, adds to every switch of it.
+#[derive(Debug)]
+enum Moves {
+    /// `se.nr_migrations` of /proc/PID/task/TID/sched.
+    Proc(u64),
+    Perf(Migrations),
+}
+
+/// `sched_info` of /proc/PID/task/TID/schedstat.
+#[derive(Debug, Clone, Copy)]
+struct SchedStat {
+    run_delay_ns: u64,
+    timeslices: u64,
+}
+
+impl Counters {
+    pub(crate) fn begin() -> Self {
+        Self {
+            migrations: Moves::begin(),
+            schedstat: SchedStat::read(),
+            usage: thread_usage(),
+            cpu_ns: clock::thread_cpu_ns(),
+        }
+    }
+
+    /// Fills in what has been counted since [`Self::begin`].
+    pub(crate) fn end(self, report: &mut WorkerReport) {
+        let cpu_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_ns);
+        report.cpu_time_ns = Some(cpu_ns);
+        report.off_cpu_ns = Some(report.wall_time_ns.saturating_sub(cpu_ns));
+        let missing = &mut report.unavailable;
+        let usage = both(self.usage, thread_usage());
+        if let Some((was, is)) = known(usage, &["voluntary_switches", "minor_faults"], missing) {
+            report.voluntary_switches = Some(is.voluntary_switches - was.voluntary_switches);
+            report.involuntary_switches = Some(is.involuntary_switches - was.involuntary_switches);
+            report.minor_faults = Some(is.minor_faults - was.minor_faults);
+            report.major_faults = Some(is.major_faults - was.major_faults);
+        }
+        let stat = both(self.schedstat, SchedStat::read());
+        if let Some((was, is)) = known(stat, &["run_delay_ns", "timeslices"], missing) {
+            report.run_delay_ns = Some(is.run_delay_ns - was.run_delay_ns);
+            report.timeslices = Some(is.timeslices - was.timeslices);
+        }
+        let migrations = self.migrations.and_then(|moves| moves.end());
+        report.migrations = known(migrations, &["migrations"], missing);
+    }
+}
+
+impl Moves {
+    fn begin() -> Result<Self, String> {
+        nr_migrations().map(Self::Proc).or_else(|no_proc| {
+            let perf = Migrations::open();
+            perf.map(Self::Perf).map_err(|e| format!("{no_proc}; perf_event_open failed: {e}"))
+        })
+    }
+
+    fn end(&self) -> Result<u64, String> {
+        match self {
+            Self::Proc(was) => Ok(nr_migrations()?.saturating_sub(*was)),
+            Self::Perf(event) => event.read().map_err(|e| format!("read(perf event) failed: {e}")),
+        }
+    }
+}
+
+/// Moves of this thread between CPUs since it began, as `set_task_cpu` counts them.
+fn nr_migrations() -> Result<u64, String> {
+    const PATH: &str = "/proc/thread-self/sched";
+    let text = std::fs::read_to_string(PATH).map_err(|e| format!("read({PATH}) failed: {e}"))?;
+    parse_nr_migrations(&text).ok_or_else(|| format!("{PATH} has no nr_migrations"))
+}
+
+fn parse_nr_migrations(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("se.nr_migrations"))?;
+    line.rsplit(':').next()?.trim().parse().ok()
+}
+
+impl SchedStat {
+    fn read() -> Result<Self, String> {
+        const PATH: &str = "/proc/thread-self/schedstat";
+        let text =
+            std::fs::read_to_string(PATH).map_err(|e| format!("read({PATH}) failed: {e}"))?;
+        Self::parse(&text).ok_or_else(|| format!("{PATH} holds `{}`", text.trim()))
+    }
+
+    /// Three numbers: time on a CPU, time waiting for one, times put on one.
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split_whitespace().skip(1).map(str::parse);
+        Some(Self { run_delay_ns: fields.next()?.ok()?, timeslices: fields.next()?.ok()? })
+    }
+}
+
+fn both<T, E>(was: Result<T, E>, is: Result<T, E>) -> Result<(T, T), E> {
+    Ok((was?, is?))
+}
+
+/// The value, or a note under each of `names` about why there is none.
+fn known<T, E: ToString>(
+    value: Result<T, E>,
+    names: &[&str],
+    missing: &mut BTreeMap<String, String>,
+) -> Option<T> {
+    let why = match value {
+        Ok(value) => return Some(value),
+        Err(why) => why.to_string(),
+    };
+    missing.extend(names.iter().map(|name| ((*name).to_owned(), why.clone())));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedstat_is_run_delay_and_timeslices() {
+        let stat = SchedStat::parse("101 202 303\n").unwrap();
+        assert_eq!((stat.run_delay_ns, stat.timeslices), (202, 303));
+        assert!(SchedStat::parse("0").is_none());
+    }
+
+    #[test]
+    fn migrations_are_found_in_the_sched_file() {
+        let text = "init (1, #threads: 1)\n---\nse.sum_exec_runtime   :   12.5\n\
+                    se.nr_migrations                             :                   42\n";
+        assert_eq!(parse_nr_migrations(text), Some(42));
+        assert_eq!(parse_nr_migrations("nothing"), None);
+    }
+
+    #[test]
+    fn a_counter_that_cannot_be_read_is_absent_with_its_reason() {
+        let counters = Counters {
+            cpu_ns: 0,
+            usage: Err(Errno::PERM),
+            schedstat: Err("no schedstat".into()),
+            migrations: Err("perf_event_open failed: EACCES".into()),
+        };
+        let mut report = WorkerReport::default();
+        counters.end(&mut report);
+        assert_eq!((report.migrations, report.run_delay_ns), (None, None));
+        assert_eq!(report.unavailable["run_delay_ns"], "no schedstat");
+        assert!(report.unavailable["migrations"].contains("perf_event_open"));
+    }
+}

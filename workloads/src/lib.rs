@@ -1,0 +1,56 @@
+//! Scheduler workloads: a configuration becomes workers, workers become reports, reports are
+//! judged against expectations. Knows nothing of virtual machines: `guest-init` runs it as the
+//! guest's PID 1, `xtask` reads its types on the host.
+//!
+//! ```
+//! use std::time::Duration;
+//! use workloads::prelude::*;
+//!
+//! let config = WorkloadConfig {
+//!     num_workers: 2,
+//!     work_type: WorkType::bursty(Duration::from_millis(5), Duration::from_millis(10)),
+//!     ..WorkloadConfig::default()
+//! };
+//! config.validate().unwrap();
+//! ```
+
+mod config;
+mod scenario;
+mod work;
+
+mod run;
+
+mod handle;
+mod worker;
+
+mod clock;
+mod counters;
+mod histogram;
+mod rng;
+mod sys;
+
+mod expect;
+mod report;
+
+mod suggest;
+
+pub use config::{
+    AffinityIntent, ConfigError, SchedClass, SchedPolicy, WorkSpec, WorkTypeValidationError,
+    WorkloadConfig,
+};
+pub use expect::{Check, Expect, Outcome, judge};
+pub use handle::{Census, SpawnError, SpawnOptions, WorkloadHandle};
+pub use histogram::LatencySummary;
+pub use report::{ExitInfo, Latency, NotApplied, WorkerReport};
+pub use run::{Event, RunOptions, run};
+pub use scenario::{Scenario, ScenarioError};
+pub use suggest::nearest;
+pub use work::{CustomFn, WorkType, register};
+
+/// What a user of the library writes workloads with.
+pub mod prelude {
+    pub use crate::{
+        AffinityIntent, SchedPolicy, WorkSpec, WorkType, WorkerReport, WorkloadConfig,
+        WorkloadHandle,
+    };
+}

@@ -1,0 +1,142 @@
+//! What a worker reports: made by `Worker` in the worker, carried over the serial line, judged
+//! by `expect`, printed by the host.
+
+use crate::histogram::LatencySummary;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a latency sample means. One meaning for every work type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Latency {
+    /// From the waker's time stamp, taken just before its wake call, to the wakee running.
+    Wake,
+    /// How late a timed sleep returned.
+    Timer,
+    /// From the call of sched_yield(2) to running again.
+    Yield,
+    /// Time to acquire a lock.
+    Lock,
+    /// One I/O operation.
+    Io,
+}
+
+impl Latency {
+    pub(crate) const COUNT: usize = 5;
+    pub(crate) const ALL: [Self; Self::COUNT] =
+        [Self::Wake, Self::Timer, Self::Yield, Self::Lock, Self::Io];
+}
+
+/// How a worker ended that did not report by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitInfo {
+    /// Exited with this status before it had reported.
+    Exited(i32),
+    /// Killed by this signal.
+    Signaled(i32),
+    /// Did not leave in time after the stop and was killed.
+    TimedOut,
+    /// Panicked with this message.
+    Panicked(String),
+    /// Its end could not be learned, for this reason.
+    WaitFailed(String),
+}
+
+/// A setting that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotApplied {
+    /// `affinity`, `sched_policy`, `nice`, `comm`, `uid` or `gid`.
+    pub setting: String,
+    /// The value asked for.
+    pub wanted: String,
+    /// The kernel's answer.
+    pub error: String,
+}
+
+/// One worker's account. Counters cover the measured part of the run, after the warm-up. A
+/// counter that could not be read is absent, and `unavailable` says why.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerReport {
+    /// Thread id of the worker.
+    pub tid: i32,
+    /// Index among all workers of the run.
+    pub index: usize,
+    /// 0 for the primary set, i + 1 for `composed[i]`.
+    pub group_idx: usize,
+    /// What the worker is within its group.
+    pub role: String,
+    /// cgroup v2 path at the end of the run.
+    pub cgroup: Option<String>,
+    /// Name of the work type.
+    pub work_type: String,
+    /// Steps of work done; what a step is depends on the type.
+    pub work_units: u64,
+    /// Loops completed.
+    pub iterations: u64,
+    /// Whether the worker ended its loop by itself and reported.
+    pub completed: bool,
+    /// CLOCK_MONOTONIC over the measured part.
+    pub wall_time_ns: u64,
+    /// CLOCK_THREAD_CPUTIME_ID over the measured part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_time_ns: Option<u64>,
+    /// Wall time less CPU time: blocked or waiting for a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_cpu_ns: Option<u64>,
+    /// Time spent runnable on a run queue: `sched_info.run_delay`, from schedstat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_delay_ns: Option<u64>,
+    /// Times the worker was put on a CPU: `sched_info.pcount`, from schedstat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeslices: Option<u64>,
+    /// Switches because the worker blocked or yielded: `nvcsw`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voluntary_switches: Option<u64>,
+    /// Switches because another task was preferred: `nivcsw`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub involuntary_switches: Option<u64>,
+    /// Moves between CPUs, counted by the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<u64>,
+    /// CPUs that the worker found itself on, looked at once an iteration.
+    pub cpus_used: BTreeSet<usize>,
+    /// Longest wall time between two checkpoints, deliberate blocking left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gap_ns: Option<u64>,
+    /// CPU time that the worker itself used within that gap, to about 1 ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gap_cpu_ns: Option<u64>,
+    /// When that gap ended, from the start of the measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gap_at_ns: Option<u64>,
+    /// The CPU that the worker was on when it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gap_on_cpu: Option<usize>,
+    /// Page faults served without I/O.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor_faults: Option<u64>,
+    /// Page faults that needed I/O.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub major_faults: Option<u64>,
+    /// Samples by meaning; a meaning without samples is absent.
+    pub latency: BTreeMap<Latency, LatencySummary>,
+    /// Where the I/O types wrote: a device or a temporary file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_target: Option<String>,
+    /// Operations of the loop that failed, as `fork: EAGAIN`, with how often.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<String, u64>,
+    /// Settings that the kernel refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_applied: Vec<NotApplied>,
+    /// Counters that could not be read, with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unavailable: BTreeMap<String, String>,
+    /// Why the loop could not go on, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Set for a worker that died without a report; its counters are what it last published.
+    pub exit_info: Option<ExitInfo>,
+}

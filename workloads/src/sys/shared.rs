@@ -1,0 +1,96 @@
+//! Memory that the parent and its workers share. Called by `handle` (allocation) and `Worker`
+//! (stop flag, progress slot, group lines).
+
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+/// What the parent tells every worker. One cache line, written rarely and read every iteration.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Control {
+    /// Futex word: 0 while workers wait at the start gate.
+    pub(crate) gate: AtomicU32,
+    /// Counts restarts of the measurement; 0 until the first one.
+    pub(crate) epoch: AtomicU32,
+    pub(crate) stop: AtomicBool,
+}
+
+/// What one worker tells the parent while it runs; survives the worker's death.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Slot {
+    pub(crate) iterations: AtomicU64,
+    pub(crate) work_units: AtomicU64,
+}
+
+/// One cache line of a group's memory.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Line {
+    /// The futex word.
+    pub(crate) word: AtomicU32,
+    /// CLOCK_MONOTONIC of the latest wake-up through this line, taken just before the call.
+    pub(crate) stamp_ns: AtomicU64,
+}
+
+/// Types for which zeroed memory is a valid value and sharing between processes is sound.
+///
+/// # Safety
+/// Implementors hold atomics only: no pointers, no padding that is read, no `Drop`.
+pub(crate) unsafe trait Shareable {}
+// SAFETY: three atomics, each valid when zero.
+unsafe impl Shareable for Control {}
+// SAFETY: two atomics, each valid when zero.
+unsafe impl Shareable for Slot {}
+// SAFETY: two atomics, each valid when zero.
+unsafe impl Shareable for Line {}
+
+/// A zeroed array in a MAP_SHARED mapping, inherited across fork.
+#[derive(Debug)]
+pub(crate) struct Shared<T: Shareable> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to no thread, and `Shareable` types are shared by atomics only.
+unsafe impl<T: Shareable> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Shareable> Sync for Shared<T> {}
+
+impl<T: Shareable> Shared<T> {
+    /// Maps `len` zeroed elements; no mapping at all for `len` 0.
+    pub(crate) fn new(len: usize) -> Result<Self, Errno> {
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(Errno::NOMEM)?;
+        if bytes == 0 {
+            return Ok(Self { start: NonNull::dangling(), len: 0 });
+        }
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, prot, MapFlags::SHARED) }?;
+        let start = NonNull::new(start.cast::<T>()).ok_or(Errno::NOMEM)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl<T: Shareable> Deref for Shared<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `start` maps `len` elements until drop, page-aligned, zeroed by the kernel,
+        // and zero is valid for `Shareable` types; all later access is through atomics.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Shareable> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: exactly the range that `new` mapped, and no borrow outlives `self`.
+            let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len * size_of::<T>()) };
+            debug_assert!(unmapped.is_ok(), "munmap of our own mapping");
+        }
+    }
+}

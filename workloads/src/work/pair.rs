@@ -1,0 +1,119 @@
+//! Two workers that hand a token to and fro, so that exactly one of them is runnable. Position 0
+//! serves first; an iteration is one hand-over and one receipt for each.
+
+use super::catalogue::params::{FutexPingPong, PipeIo};
+use super::{Finish, Needs, Work};
+use crate::report::Latency;
+use crate::worker::Worker;
+use rustix::io::Errno;
+use rustix::thread::futex;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// Line and pipe `p` of the group carry the token to position `p`.
+const fn pair(pipes: usize) -> Needs {
+    Needs { group_size: 2, lines: 2, pipes, role: |position| ["server", "returner"][position % 2] }
+}
+
+impl Work for PipeIo {
+    fn needs(&self) -> Needs {
+        pair(2)
+    }
+
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        alternate(w, self.burst_iters, write_token, read_token)
+    }
+}
+
+impl Work for FutexPingPong {
+    fn needs(&self) -> Needs {
+        pair(0)
+    }
+
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        alternate(w, self.spin_iters, wake_partner, wait_for_partner)
+    }
+}
+
+type Step = fn(&mut Worker<'_>) -> Result<(), Errno>;
+
+fn alternate(w: &mut Worker<'_>, spin_iters: u64, give: Step, take: Step) -> Finish {
+    let serves = w.position() == 0;
+    let work_and_give = |w: &mut Worker<'_>| {
+        w.spin(spin_iters);
+        give(w)
+    };
+    while w.next() {
+        let handed = if serves {
+            work_and_give(w).and_then(|()| take(w))
+        } else {
+            take(w).and_then(|()| work_and_give(w))
+        };
+        match handed {
+            Ok(()) => w.add_work(1),
+            Err(Errno::CANCELED) => break,
+            Err(errno) => return Finish::Failed(format!("token exchange failed: {errno}")),
+        }
+    }
+    Finish::Done
+}
+
+fn partner(w: &Worker<'_>) -> usize {
+    1 - w.position()
+}
+
+fn write_token(w: &mut Worker<'_>) -> Result<(), Errno> {
+    let to = partner(w);
+    let stamp_ns = w.stamp();
+    w.line(to).stamp_ns.store(stamp_ns, Relaxed);
+    rustix::io::write(w.pipe(to).writer(), &[1]).map(drop)
+}
+
+fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
+    let asked_ns = w.stamp();
+    let me = w.position();
+    while let Err(errno) = rustix::io::read(w.pipe(me).reader(), &mut [0]) {
+        interrupted(w, errno)?;
+    }
+    let now_ns = w.resume();
+    let sent_ns = w.line(me).stamp_ns.load(Relaxed);
+    // A token that was there before we asked woke nobody.
+    if sent_ns >= asked_ns {
+        w.record(Latency::Wake, now_ns.saturating_sub(sent_ns));
+    }
+    Ok(())
+}
+
+fn wake_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
+    let stamp_ns = w.stamp();
+    let line = w.line(partner(w));
+    line.stamp_ns.store(stamp_ns, Relaxed);
+    line.word.store(1, Release);
+    futex::wake(&line.word, futex::Flags::empty(), 1).map(drop)
+}
+
+fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
+    let line = w.line(w.position());
+    let mut slept = false;
+    while line.word.load(Acquire) == 0 {
+        match futex::wait(&line.word, futex::Flags::empty(), 0, None) {
+            Ok(()) => slept = true,
+            Err(Errno::AGAIN) => {}
+            Err(errno) => interrupted(w, errno)?,
+        }
+    }
+    line.word.store(0, Relaxed);
+    let now_ns = w.resume();
+    if slept {
+        w.record(Latency::Wake, now_ns.saturating_sub(line.stamp_ns.load(Relaxed)));
+    }
+    Ok(())
+}
+
+/// A blocking call ended early: CANCELED if because of the stop, `Ok` to try again.
+fn interrupted(w: &Worker<'_>, errno: Errno) -> Result<(), Errno> {
+    match errno {
+        Errno::INTR if w.stopping() => Err(Errno::CANCELED),
+        Errno::INTR => Ok(()),
+        other => Err(other),
+    }
+}

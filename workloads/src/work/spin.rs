@@ -1,0 +1,43 @@
+//! CPU-bound types: spinning, yielding, both.
+
+use super::catalogue::params::{Mixed, SpinWait, YieldHeavy};
+use super::{Finish, Work};
+use crate::report::Latency;
+use crate::worker::Worker;
+use rustix::thread::sched_yield;
+
+/// Spin steps of one iteration: long enough to dwarf the bookkeeping, short enough to stop soon.
+const STEPS: u64 = 1024;
+
+impl Work for SpinWait {
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        while w.next() {
+            w.spin(STEPS);
+        }
+        Finish::Done
+    }
+}
+
+impl Work for YieldHeavy {
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        while w.next() {
+            yield_once(w);
+            w.add_work(1);
+        }
+        Finish::Done
+    }
+}
+
+impl Work for Mixed {
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        while w.next() {
+            w.spin(STEPS);
+            yield_once(w);
+        }
+        Finish::Done
+    }
+}
+
+fn yield_once(w: &mut Worker<'_>) {
+    w.timed(Latency::Yield, sched_yield);
+}

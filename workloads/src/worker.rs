@@ -1,0 +1,351 @@
+//! The context of one worker: stop and progress, time, samples, the group's memory and pipes.
+//! Work types call it; the bookkeeping is the same for all of them and lives here alone.
+
+use crate::clock;
+use crate::counters::Counters;
+use crate::histogram::Samples;
+use crate::report::{Latency, WorkerReport};
+use crate::sys::shared::{Control, Line, Slot};
+use rustix::io::Errno;
+use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hint::{black_box, spin_loop};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// CPU time is read at most this often: it is a system call, and gaps need it to about 1 ms.
+const CPU_TIME_EVERY_NS: u64 = 1_000_000;
+/// Spin steps between two looks at the stop flag: under a millisecond even when emulated.
+const SPIN_UNCHECKED: u64 = 4096;
+/// Spin steps between two looks at the clock in [`Worker::spin_for`].
+const SPIN_CHUNK: u64 = 256;
+
+/// One pipe of a group.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) reader: OwnedFd,
+    pub(crate) writer: OwnedFd,
+}
+
+impl Pipe {
+    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    pub(crate) fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+}
+
+/// What the parent hands to a worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seat<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) slot: &'a Slot,
+    /// Index among all workers.
+    pub(crate) index: usize,
+    /// Index within the group, 0 to `group_size - 1`.
+    pub(crate) position: usize,
+    pub(crate) lines: &'a [Line],
+    pub(crate) pipes: &'a [Pipe],
+    pub(crate) io_device: Option<&'a Path>,
+    /// Iterations after which the worker is done; `u64::MAX` for a timed run.
+    pub(crate) limit: u64,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub(crate) struct Worker<'a> {
+    seat: Seat<'a>,
+    begun: bool,
+    epoch: u32,
+    iterations: u64,
+    work_units: u64,
+    started_ns: u64,
+    /// The latest look at the clock; gaps are measured from here.
+    seen_ns: u64,
+    /// Whether this iteration has looked at the clock already.
+    fresh: bool,
+    cpu_seen: (u64, u64),
+    gap: Gap,
+    last_cpu: usize,
+    cpus_used: BTreeSet<usize>,
+    counters: Counters,
+    samples: [Option<Box<Samples>>; Latency::COUNT],
+    errors: BTreeMap<String, u64>,
+    io_target: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Gap {
+    wall_ns: u64,
+    cpu_ns: u64,
+    ended_ns: u64,
+    on_cpu: usize,
+}
+
+impl<'a> Worker<'a> {
+    pub(crate) fn new(seat: Seat<'a>) -> Self {
+        let now_ns = clock::monotonic_ns();
+        Self {
+            seat,
+            begun: false,
+            epoch: 0,
+            iterations: 0,
+            work_units: 0,
+            started_ns: now_ns,
+            seen_ns: now_ns,
+            fresh: false,
+            cpu_seen: (now_ns, 0),
+            gap: Gap::default(),
+            last_cpu: usize::MAX,
+            cpus_used: BTreeSet::new(),
+            counters: Counters::begin(),
+            samples: Default::default(),
+            errors: BTreeMap::new(),
+            io_target: None,
+        }
+    }
+
+    /// True while there is another iteration to do. Called at the top of every loop; the body
+    /// before it counts as completed, so a body that was cut short leaves by `break`.
+    #[inline]
+    pub(crate) fn next(&mut self) -> bool {
+        let epoch = self.seat.control.epoch.load(Relaxed);
+        if !self.begun || epoch != self.epoch {
+            self.restart(epoch);
+        } else {
+            self.complete_iteration();
+        }
+        !self.stopping() && self.iterations < self.seat.limit
+    }
+
+    #[inline]
+    fn complete_iteration(&mut self) {
+        self.iterations += 1;
+        self.seat.slot.iterations.store(self.iterations, Relaxed);
+        self.seat.slot.work_units.store(self.work_units, Relaxed);
+        if !self.fresh {
+            self.stamp();
+        }
+        self.fresh = false;
+        self.note_cpu();
+    }
+
+    /// Begins the measured part: at the first iteration, and again after the warm-up.
+    #[cold]
+    fn restart(&mut self, epoch: u32) {
+        *self =
+            Self { begun: true, epoch, io_target: self.io_target.take(), ..Self::new(self.seat) };
+        self.cpu_seen = (self.seen_ns, clock::thread_cpu_ns());
+        self.note_cpu();
+    }
+
+    #[inline]
+    fn note_cpu(&mut self) {
+        let cpu = sched_getcpu();
+        if cpu != self.last_cpu {
+            self.last_cpu = cpu;
+            self.cpus_used.insert(cpu);
+        }
+    }
+
+    /// Whether the run is over for this worker.
+    #[inline]
+    pub(crate) fn stopping(&self) -> bool {
+        self.seat.control.stop.load(Relaxed)
+    }
+
+    pub(crate) fn stop_flag(&self) -> &'a AtomicBool {
+        &self.seat.control.stop
+    }
+
+    /// Index among all workers of the run.
+    pub(crate) fn index(&self) -> usize {
+        self.seat.index
+    }
+
+    /// Index within the group.
+    #[inline]
+    pub(crate) fn position(&self) -> usize {
+        self.seat.position
+    }
+
+    /// Shared line `index` of the group; the work type's `needs` says how many there are.
+    #[inline]
+    pub(crate) fn line(&self, index: usize) -> &'a Line {
+        &self.seat.lines[index]
+    }
+
+    /// Pipe `index` of the group.
+    #[inline]
+    pub(crate) fn pipe(&self, index: usize) -> &'a Pipe {
+        &self.seat.pipes[index]
+    }
+
+    /// The disk that the workload may write raw, if the machine has one for it.
+    pub(crate) fn io_device(&self) -> Option<&'a Path> {
+        self.seat.io_device
+    }
+
+    pub(crate) fn set_io_target(&mut self, target: String) {
+        self.io_target = Some(target);
+    }
+
+    #[inline]
+    pub(crate) fn add_work(&mut self, units: u64) {
+        self.work_units += units;
+    }
+
+    /// `steps` PAUSE instructions, each a unit of work; fewer if the stop comes in between.
+    #[inline]
+    pub(crate) fn spin(&mut self, steps: u64) {
+        let mut left = steps;
+        while left > 0 {
+            let chunk = left.min(SPIN_UNCHECKED);
+            for step in 0..chunk {
+                black_box(step);
+                spin_loop();
+            }
+            self.work_units += chunk;
+            left -= chunk;
+            if left > 0 && self.stopping() {
+                return;
+            }
+        }
+    }
+
+    /// Spins until `duration` of wall time has passed; false if the stop came first.
+    pub(crate) fn spin_for(&mut self, duration: Duration) -> bool {
+        let end_ns = self.stamp().saturating_add(clock::to_ns(duration));
+        while !self.stopping() {
+            self.spin(SPIN_CHUNK);
+            if self.stamp() >= end_ns {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sleeps to an absolute deadline and records how late the wake-up was; false if the stop
+    /// came first.
+    pub(crate) fn sleep_for(&mut self, duration: Duration) -> bool {
+        let due_ns = self.stamp().saturating_add(clock::to_ns(duration));
+        let due = clock::to_timespec(due_ns);
+        while clock_nanosleep_absolute(rustix::thread::ClockId::Monotonic, &due) == Err(Errno::INTR)
+        {
+            if self.stopping() {
+                return false;
+            }
+        }
+        let now_ns = self.resume();
+        self.record(Latency::Timer, now_ns.saturating_sub(due_ns));
+        true
+    }
+
+    /// Times `op`, during which the worker stays runnable, so that the time counts as a gap too.
+    #[inline]
+    pub(crate) fn timed<R>(&mut self, kind: Latency, op: impl FnOnce() -> R) -> R {
+        let from_ns = self.stamp();
+        let result = op();
+        let to_ns = self.stamp();
+        self.record(kind, to_ns.saturating_sub(from_ns));
+        result
+    }
+
+    /// Times `op`, which blocks on purpose.
+    #[inline]
+    pub(crate) fn timed_blocking<R>(&mut self, kind: Latency, op: impl FnOnce() -> R) -> R {
+        let from_ns = self.stamp();
+        let result = op();
+        let to_ns = self.resume();
+        self.record(kind, to_ns.saturating_sub(from_ns));
+        result
+    }
+
+    /// Runs `op`, which blocks on purpose and has no latency of its own.
+    #[inline]
+    pub(crate) fn blocked<R>(&mut self, op: impl FnOnce() -> R) -> R {
+        self.stamp();
+        let result = op();
+        self.resume();
+        result
+    }
+
+    #[inline]
+    pub(crate) fn record(&mut self, kind: Latency, value_ns: u64) {
+        self.samples[kind as usize]
+            .get_or_insert_with(|| Box::new(Samples::new()))
+            .record(value_ns);
+    }
+
+    /// An operation of the loop failed and the loop goes on.
+    #[cold]
+    pub(crate) fn error(&mut self, op: &str, errno: Errno) {
+        *self.errors.entry(format!("{op}: {errno}")).or_insert(0) += 1;
+    }
+
+    /// A checkpoint: now, in CLOCK_MONOTONIC. The time since the last one counts as a gap.
+    #[inline]
+    pub(crate) fn stamp(&mut self) -> u64 {
+        let now_ns = clock::monotonic_ns();
+        let gap_ns = now_ns.saturating_sub(self.seen_ns);
+        if gap_ns > self.gap.wall_ns {
+            self.note_gap(gap_ns, now_ns);
+        }
+        self.seen(now_ns)
+    }
+
+    /// Like [`Self::stamp`] after a deliberate block: the time since the last one is no gap.
+    #[inline]
+    pub(crate) fn resume(&mut self) -> u64 {
+        self.seen(clock::monotonic_ns())
+    }
+
+    #[inline]
+    fn seen(&mut self, now_ns: u64) -> u64 {
+        if now_ns.saturating_sub(self.cpu_seen.0) >= CPU_TIME_EVERY_NS {
+            self.cpu_seen = (now_ns, clock::thread_cpu_ns());
+        }
+        self.seen_ns = now_ns;
+        self.fresh = true;
+        now_ns
+    }
+
+    #[cold]
+    fn note_gap(&mut self, gap_ns: u64, now_ns: u64) {
+        let used_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_seen.1);
+        self.gap = Gap {
+            wall_ns: gap_ns,
+            cpu_ns: used_ns.min(gap_ns),
+            ended_ns: now_ns.saturating_sub(self.started_ns),
+            on_cpu: sched_getcpu(),
+        };
+    }
+
+    /// Closes the measurement: everything that the loop and the kernel counted.
+    pub(crate) fn finish(mut self) -> WorkerReport {
+        let summaries = Latency::ALL
+            .iter()
+            .filter_map(|kind| Some((*kind, self.samples[*kind as usize].as_ref()?.summary()?)));
+        let mut report = WorkerReport {
+            work_units: self.work_units,
+            iterations: self.iterations,
+            wall_time_ns: clock::monotonic_ns().saturating_sub(self.started_ns),
+            max_gap_ns: Some(self.gap.wall_ns),
+            max_gap_cpu_ns: Some(self.gap.cpu_ns),
+            max_gap_at_ns: Some(self.gap.ended_ns),
+            max_gap_on_cpu: Some(self.gap.on_cpu),
+            latency: summaries.collect(),
+            cpus_used: std::mem::take(&mut self.cpus_used),
+            errors: std::mem::take(&mut self.errors),
+            io_target: self.io_target.take(),
+            ..WorkerReport::default()
+        };
+        self.counters.end(&mut report);
+        report
+    }
+}

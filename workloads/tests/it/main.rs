@@ -1,0 +1,5 @@
+//! The life of workers on this machine: forked for real, stopped, killed, counted. What they do
+//! to a scheduler is asserted in guests, where counts are exact.
+
+mod lifecycle;
+mod work_types;

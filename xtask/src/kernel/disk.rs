@@ -1,0 +1,102 @@
+//! The few disk operations that the cache needs: a hash, a lock that says when it waits, and a
+//! file that is written whole or not at all. `store.rs`, `debian.rs` and `image.rs` call these.
+
+use crate::error::Refusal;
+use crate::progress::Progress;
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Of the file's bytes, in lower-case hex.
+pub(super) fn sha256(path: &Path) -> Result<String> {
+    let hash = || -> std::io::Result<String> {
+        let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+        let mut hash = Sha256::new();
+        loop {
+            let bytes = file.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(hex(&hash.finalize()));
+            }
+            hash.update(bytes);
+            let used = bytes.len();
+            file.consume(used);
+        }
+    };
+    hash().with_context(|| unreadable(path))
+}
+
+/// Of bytes in memory.
+pub(super) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file of the user's that cannot be read.
+pub(super) fn unreadable(path: &Path) -> Refusal {
+    let message = format!("read(`{}`) failed", path.display());
+    Refusal::input(message, "pass a file that you may read")
+}
+
+/// A place in the cache that cannot be written.
+pub(super) fn unwritable(path: &Path) -> Refusal {
+    let message = format!("write(`{}`) failed", path.display());
+    Refusal::host(message, "free some space, or set SCHEDLAB_CACHE to a folder that can be written")
+}
+
+/// Holds the lock file at `path` until the result is dropped, or the process ends.
+pub(super) fn lock(path: &Path, progress: &Progress) -> Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.with_context(|| unwritable(path))?;
+    if file.try_lock().is_err() {
+        progress.step(format!("waiting for another schedlab to release `{}`", path.display()));
+        file.lock().with_context(|| {
+            let message = format!("lock(`{}`) failed", path.display());
+            Refusal::host(message, "set SCHEDLAB_CACHE to a folder on a local disk")
+        })?;
+    }
+    Ok(file)
+}
+
+/// A reader sees the old bytes or the new ones, never half of them.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let write = || -> std::io::Result<()> {
+        // Not for the owner alone: a cache may be made by root and used by others.
+        let readable = Permissions::from_mode(0o644);
+        let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(dir)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| unwritable(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_hashes_like_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x");
+        write_whole(&file, b"abc").unwrap();
+        assert_eq!(sha256(&file).unwrap(), sha256_of(b"abc"));
+        assert!(sha256_of(b"abc").starts_with("ba7816bf8f01cfea"));
+    }
+
+    #[test]
+    fn a_lock_is_free_again_once_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock(&path, &Progress::new()).unwrap();
+        assert!(File::open(&path).unwrap().try_lock().is_err());
+        drop(held);
+        File::open(&path).unwrap().try_lock().unwrap();
+    }
+}

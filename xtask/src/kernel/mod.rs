@@ -1,0 +1,74 @@
+//! From what the user wrote after `--kernel` to a kernel image on disk, its modules and its
+//! identity. `vm`, `matrix`, `bundle` and `kernel` call [`resolve`]; `kernel fetch` calls [`fetch`].
+//!
+//! A bare image is used where it lies. Debian packages are unpacked into `cache/kernels/KEY`,
+//! where KEY is the hash of the packages, so that a folder there never changes once it exists.
+
+mod apt;
+mod bzimage;
+mod control;
+mod deb;
+mod debian;
+mod disk;
+mod image;
+mod modules;
+mod siblings;
+mod sources;
+mod spec;
+mod store;
+
+use crate::paths::Paths;
+use crate::progress::Progress;
+use anyhow::Result;
+use spec::Spec;
+use std::path::PathBuf;
+
+pub(crate) use modules::{LoadedModules, Module};
+pub(crate) use spec::default_spec;
+
+/// One scheduler kernel, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    /// What the user wrote.
+    pub(crate) spec: String,
+    /// The bzImage.
+    pub(crate) image: PathBuf,
+    /// First word of the banner in the setup header: what `uname -r` will say.
+    pub(crate) release: String,
+    /// The rest of the banner: builder, build number, date.
+    pub(crate) version: String,
+    /// Of the image file, lower-case hex.
+    pub(crate) sha256: String,
+    /// `linux-image-RELEASE VERSION` where it came from a package.
+    pub(crate) package: Option<String>,
+    /// The folder that holds `kernel/` and `modules.builtin`, if there is one.
+    pub(crate) modules: Option<PathBuf>,
+    /// The text of the kernel's configuration, if it lies beside the image.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The kernel that `spec` means. What was fetched once is used again without asking the mirror.
+pub(crate) fn resolve(spec: &str, paths: &Paths, progress: &Progress) -> Result<Kernel> {
+    find(spec, paths, progress, debian::resolve)
+}
+
+/// As [`resolve`], but asks the mirror again, so that `debian:` means the newest version of today.
+pub(crate) fn fetch(spec: &str, paths: &Paths, progress: &Progress) -> Result<Kernel> {
+    find(spec, paths, progress, debian::fetch)
+}
+
+fn find(
+    written: &str,
+    paths: &Paths,
+    progress: &Progress,
+    from_suite: fn(&spec::Suite, &Paths, &Progress) -> Result<Kernel>,
+) -> Result<Kernel> {
+    let kernel = match spec::parse(written, &paths.repo)? {
+        Spec::Debian(suite) => from_suite(&suite, paths, progress)?,
+        Spec::File(file) if deb::is_deb(&file) => {
+            store::unpacked(&siblings::around(&file)?, paths, progress)?.1
+        }
+        Spec::File(file) => image::beside(&file)?,
+    };
+    Ok(Kernel { spec: written.to_owned(), ..kernel })
+}

@@ -1,0 +1,268 @@
+//! Modules for the guest: the wanted ones and what they need, decompressed, in the order in which
+//! they load. Packages carry no `modules.dep` (depmod makes it at install), so the `depends=` of
+//! each module is followed instead. The image builder calls `module_closure`, `store.rs` the rest.
+
+use super::{Kernel, deb, disk};
+use crate::error::Refusal;
+use anyhow::{Context as _, Result};
+use object::{Object as _, ObjectSection as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+const INDEX: &str = "modules.index";
+const SUFFIXES: [&str; 4] = ["", ".xz", ".zst", ".gz"];
+
+/// Modules to load, dependencies before those that need them.
+#[derive(Debug, Default)]
+pub(crate) struct LoadedModules {
+    pub(crate) files: Vec<Module>,
+    /// Wanted, and part of the image already.
+    pub(crate) builtin: Vec<String>,
+    /// Wanted or needed, and found nowhere.
+    pub(crate) missing: Vec<String>,
+}
+
+/// One module, as `init_module` takes it.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// As `/proc/modules` writes it.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Kernel {
+    /// The modules `wanted` and all that they need. `-` and `_` are the same in a module's name.
+    pub(crate) fn module_closure(&self, wanted: &[String]) -> Result<LoadedModules> {
+        let mut closure = Closure::open(self.modules.as_deref())?;
+        for name in wanted {
+            closure.add(&canonical(name))?;
+        }
+        Ok(closure.loaded)
+    }
+}
+
+/// Whether a file of this name is a module.
+pub(super) fn is_module(path: &Path) -> bool {
+    module_name(path).is_some()
+}
+
+/// Lists the modules of an unpacked package, so that a warm run need not walk the folders.
+pub(super) fn write_index(modules: &Path) -> Result<()> {
+    let file = modules.join(INDEX);
+    let text: Vec<String> = walk(modules)?.iter().map(|path| path.display().to_string()).collect();
+    std::fs::write(&file, text.join("\n")).with_context(|| disk::unwritable(&file))
+}
+
+/// The state of following dependencies.
+#[derive(Debug, Default)]
+struct Closure {
+    loaded: LoadedModules,
+    seen: BTreeSet<String>,
+    builtin: BTreeSet<String>,
+    files: BTreeMap<String, PathBuf>,
+}
+
+impl Closure {
+    fn open(modules: Option<&Path>) -> Result<Self> {
+        let Some(modules) = modules else { return Ok(Self::default()) };
+        // A kernel without the list has no built-in modules that anybody knows of.
+        let builtin = std::fs::read_to_string(modules.join("modules.builtin")).unwrap_or_default();
+        let listed = match std::fs::read_to_string(modules.join(INDEX)) {
+            Ok(index) => index.lines().map(PathBuf::from).collect(),
+            Err(_) => walk(modules)?,
+        };
+        let named = |path: &Path| Some((module_name(path)?, modules.join(path)));
+        Ok(Self {
+            builtin: builtin.lines().filter_map(|line| module_name(Path::new(line))).collect(),
+            // Of two modules of one name the first in the sorted list wins, on every host.
+            files: listed.iter().rev().filter_map(|path| named(path)).collect(),
+            ..Self::default()
+        })
+    }
+
+    /// Depth first; `seen` also ends a circle of modules that need each other.
+    fn add(&mut self, name: &str) -> Result<()> {
+        if !self.seen.insert(name.to_owned()) {
+            return Ok(());
+        }
+        if self.builtin.contains(name) {
+            self.loaded.builtin.push(name.to_owned());
+            return Ok(());
+        }
+        let Some(file) = self.files.get(name) else {
+            self.loaded.missing.push(name.to_owned());
+            return Ok(());
+        };
+        let bytes = read(file)?;
+        let needed = depends(&bytes).with_context(|| damaged(file))?;
+        for name in needed {
+            self.add(&name)?;
+        }
+        self.loaded.files.push(Module { name: name.to_owned(), bytes });
+        Ok(())
+    }
+}
+
+fn canonical(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn module_name(path: &Path) -> Option<String> {
+    let (stem, suffix) = path.file_name()?.to_str()?.split_once(".ko")?;
+    SUFFIXES.contains(&suffix).then(|| canonical(stem))
+}
+
+/// Every module below `modules`, relative to it and sorted.
+fn walk(modules: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![modules.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).with_context(|| disk::unreadable(&folder))?;
+        for entry in entries {
+            let entry = entry.with_context(|| disk::unreadable(&folder))?;
+            let path = entry.path();
+            // Links are not followed: `build` and `source` lead out of the folder.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if is_module(&path)
+                && let Ok(relative) = path.strip_prefix(modules)
+            {
+                found.push(relative.to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let raw = std::fs::read(file).with_context(|| disk::unreadable(file))?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let suffix = name.split_once(".ko").map_or("", |(_, suffix)| suffix);
+    let mut bytes = Vec::new();
+    deb::decompress(suffix, raw.as_slice())
+        .and_then(|mut reader| Ok(reader.read_to_end(&mut bytes)?))
+        .with_context(|| damaged(file))?;
+    Ok(bytes)
+}
+
+/// What `.modinfo`, a row of NUL-ended `key=value` strings, says under `depends`.
+fn depends(module: &[u8]) -> Result<Vec<String>> {
+    let elf = object::File::parse(module)?;
+    let info = elf.section_by_name(".modinfo").context("it has no section `.modinfo`")?;
+    let text = String::from_utf8_lossy(info.data()?);
+    let lists = text.split('\0').filter_map(|line| line.strip_prefix("depends="));
+    let names = lists.flat_map(|list| list.split(',')).filter(|name| !name.is_empty());
+    Ok(names.map(canonical).collect())
+}
+
+fn damaged(file: &Path) -> Refusal {
+    let message = format!("module `{}` is damaged", file.display());
+    Refusal::input(message, "install the modules again; in the cache, delete the kernel's folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{exit, exit_code};
+    use std::fs::{create_dir_all, write};
+
+    /// An ELF file with a section table of three: none, `.modinfo`, the names.
+    fn module(modinfo: &str) -> Vec<u8> {
+        let names = b"\0.modinfo\0.shstrtab\0";
+        let names_at = 64 + modinfo.len();
+        let table_at = names_at + names.len();
+        let mut elf = Vec::from(*b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+        let u64_of = |n: usize| u64::try_from(n).unwrap().to_le_bytes();
+        elf.extend([1, 0, 62, 0, 1, 0, 0, 0]);
+        elf.extend([0; 16]);
+        elf.extend(u64_of(table_at));
+        elf.extend([0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 64, 0, 3, 0, 2, 0]);
+        elf.extend(modinfo.as_bytes());
+        elf.extend(names);
+        elf.extend([0; 64]);
+        for (name, kind, at, len) in
+            [(1u32, 1u32, 64, modinfo.len()), (10, 3, names_at, names.len())]
+        {
+            elf.extend(name.to_le_bytes());
+            elf.extend(kind.to_le_bytes());
+            elf.extend([0; 16]);
+            elf.extend(u64_of(at));
+            elf.extend(u64_of(len));
+            elf.extend([0; 24]);
+        }
+        elf
+    }
+
+    fn kernel(modules: Option<&Path>) -> Kernel {
+        Kernel {
+            spec: String::new(),
+            image: PathBuf::new(),
+            release: String::new(),
+            version: String::new(),
+            sha256: String::new(),
+            package: None,
+            modules: modules.map(Path::to_path_buf),
+            config: None,
+        }
+    }
+
+    fn place(modules: &Path, path: &str, bytes: &[u8]) {
+        let path = modules.join("kernel").join(path);
+        create_dir_all(path.parent().unwrap()).unwrap();
+        write(path, bytes).unwrap();
+    }
+
+    fn names(modules: &Path, wanted: &[&str]) -> Vec<String> {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        let loaded = kernel(Some(modules)).module_closure(&wanted).unwrap();
+        let files = loaded.files.iter().map(|module| module.name.clone());
+        let builtin = loaded.builtin.iter().map(|name| format!("{name} builtin"));
+        let missing = loaded.missing.iter().map(|name| format!("{name} missing"));
+        files.chain(builtin).chain(missing).collect()
+    }
+
+    #[test]
+    fn dependencies_come_first_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut xz = Vec::new();
+        let ring = module("name=virtio_ring\0depends=\0");
+        liblzma::read::XzEncoder::new(ring.as_slice(), 0).read_to_end(&mut xz).unwrap();
+        place(dir.path(), "a/virtio-ring.ko.xz", &xz);
+        place(dir.path(), "a/virtio.ko", &module("depends=virtio-ring\0"));
+        place(dir.path(), "b/virtio_pci.ko", &module("x=y\0depends=virtio,virtio_ring,gone\0"));
+        write(dir.path().join("modules.builtin"), "kernel/fs/config-fs.ko\n").unwrap();
+        let want = ["virtio_ring", "virtio", "virtio_pci", "config_fs builtin", "gone missing"];
+        let wanted = ["virtio-pci", "config_fs", "virtio"];
+        assert_eq!(names(dir.path(), &wanted), want);
+        write_index(dir.path()).unwrap();
+        assert_eq!(names(dir.path(), &wanted), want, "with an index");
+    }
+
+    #[test]
+    fn modules_that_need_each_other_end() {
+        let dir = tempfile::tempdir().unwrap();
+        place(dir.path(), "a.ko", &module("depends=b\0"));
+        place(dir.path(), "b.ko", &module("depends=a\0"));
+        assert_eq!(names(dir.path(), &["a"]), ["b", "a"]);
+    }
+
+    #[test]
+    fn without_a_folder_every_module_is_missing() {
+        let loaded = kernel(None).module_closure(&["null_blk".to_owned()]).unwrap();
+        assert_eq!(loaded.missing, ["null_blk"]);
+    }
+
+    #[test]
+    fn a_damaged_module_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, bytes) in [("a.ko", &b"no elf"[..]), ("a.ko.xz", b"no xz")] {
+            create_dir_all(dir.path().join("kernel")).unwrap();
+            place(dir.path(), file, bytes);
+            let error = kernel(Some(dir.path())).module_closure(&["a".to_owned()]).unwrap_err();
+            assert_eq!(exit_code(&error), exit::BAD_INPUT);
+            assert!(format!("{error:#}").contains("is damaged"), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a kernel spec says: a path, `debian:SUITE[/FLAVOUR]`, or a name from
+//! `kernel-configs/kernels.toml`. `mod.rs` calls [`parse`] first of all.
+
+use crate::error::Refusal;
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+const KINDS: &str = "pass the path of a bzImage or of a .deb, `debian:SUITE[/FLAVOUR]`, or a name \
+                     of kernel-configs/kernels.toml";
+const DEFAULT_FLAVOUR: &str = "cloud-amd64";
+
+/// A spec, taken apart; nothing has been looked for yet.
+#[derive(Debug, PartialEq)]
+pub(super) enum Spec {
+    File(PathBuf),
+    Debian(Suite),
+}
+
+/// One flavour of the kernel in one suite of the Debian archive.
+#[derive(Debug, PartialEq)]
+pub(super) struct Suite {
+    pub(super) suite: String,
+    pub(super) flavour: String,
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "debian:{}/{}", self.suite, self.flavour)
+    }
+}
+
+/// `kernels.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Catalogue {
+    default: String,
+    kernel: Vec<Named>,
+}
+
+/// A kernel that has a name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+    spec: String,
+    text: String,
+}
+
+/// The spec that stands for a missing `--kernel`.
+pub(crate) fn default_spec(paths: &crate::paths::Paths) -> Result<String> {
+    Ok(Catalogue::read(&paths.repo)?.default)
+}
+
+/// A file wins over a name, because a path is what the user can see.
+pub(super) fn parse(spec: &str, repo: &Path) -> Result<Spec> {
+    if spec.is_empty() {
+        return Err(Refusal::input("the kernel spec is empty", KINDS).into());
+    }
+    if let Some(direct) = parse_direct(spec)? {
+        return Ok(direct);
+    }
+    let catalogue = Catalogue::read(repo)?;
+    let named = catalogue.find(spec)?;
+    parse_direct(&named.spec)?.ok_or_else(|| {
+        let message = format!("kernel `{spec}`: its spec `{}` is no path", named.spec);
+        Refusal::input(message, "mend that entry of kernel-configs/kernels.toml").into()
+    })
+}
+
+fn parse_direct(spec: &str) -> Result<Option<Spec>> {
+    if let Some(rest) = spec.strip_prefix("debian:") {
+        return parse_suite(spec, rest).map(|suite| Some(Spec::Debian(suite)));
+    }
+    let path = Path::new(spec);
+    let is_path = spec.contains(['/', '.']) || path.is_file();
+    Ok(is_path.then(|| Spec::File(path.to_path_buf())))
+}
+
+fn parse_suite(spec: &str, rest: &str) -> Result<Suite> {
+    let (suite, flavour) = rest.split_once('/').unwrap_or((rest, DEFAULT_FLAVOUR));
+    if is_word(suite) && is_word(flavour) {
+        return Ok(Suite { suite: suite.to_owned(), flavour: flavour.to_owned() });
+    }
+    Err(Refusal::input(
+        format!("kernel `{spec}` is not `debian:SUITE[/FLAVOUR]`"),
+        "write for example `debian:trixie-backports/cloud-amd64`",
+    )
+    .into())
+}
+
+/// Both halves become parts of file names and of apt's configuration.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c))
+}
+
+impl Catalogue {
+    fn read(repo: &Path) -> Result<Self> {
+        let file = repo.join("kernel-configs/kernels.toml");
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            let message = format!("read(`{}`) failed", file.display());
+            Refusal::host(message, "run it from a complete checkout")
+        })?;
+        toml::from_str(&text).with_context(|| {
+            Refusal::input(format!("`{}` is damaged", file.display()), "mend the line named above")
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<&Named> {
+        self.kernel.iter().find(|named| named.name == name).ok_or_else(|| {
+            let names = self.kernel.iter().map(|named| named.name.as_str());
+            let fix = match nearest(name, names) {
+                Some(near) => format!("did you mean `{near}`? Otherwise {KINDS}"),
+                None => format!("{KINDS}; names: {}", self.choices()),
+            };
+            Refusal::input(format!("no kernel is named `{name}`"), fix).into()
+        })
+    }
+
+    fn choices(&self) -> String {
+        let choices = self.kernel.iter().map(|named| format!("`{}` ({})", named.name, named.text));
+        choices.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The candidate that `name` was probably meant to be.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{exit, exit_code, render};
+
+    fn repo() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    }
+
+    fn suite(suite: &str, flavour: &str) -> Spec {
+        Spec::Debian(Suite { suite: suite.to_owned(), flavour: flavour.to_owned() })
+    }
+
+    #[test]
+    fn a_suite_takes_the_cloud_flavour_unless_told() {
+        assert_eq!(parse("debian:sid", repo()).unwrap(), suite("sid", "cloud-amd64"));
+        assert_eq!(parse("debian:sid/rt-amd64", repo()).unwrap(), suite("sid", "rt-amd64"));
+    }
+
+    #[test]
+    fn a_suite_cannot_leave_the_cache_or_add_apt_options() {
+        for bad in
+            ["debian:", "debian:/x", "debian:../x", "debian:a/", "debian:a/b/c", "debian:a b"]
+        {
+            let error = parse(bad, repo()).unwrap_err();
+            assert_eq!(exit_code(&error), exit::BAD_INPUT, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_path_is_one() {
+        for path in ["./x", "/boot/vmlinuz-6.1", "a.deb"] {
+            assert_eq!(parse(path, repo()).unwrap(), Spec::File(path.into()));
+        }
+    }
+
+    #[test]
+    fn every_named_kernel_has_a_spec_and_the_default_is_one_of_them() {
+        let catalogue = Catalogue::read(repo()).unwrap();
+        catalogue.find(&catalogue.default).unwrap();
+        for named in &catalogue.kernel {
+            assert!(is_word(&named.name) && !named.name.contains('.'), "{}", named.name);
+            assert!(!named.text.is_empty(), "{}", named.name);
+            parse(&named.name, repo()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_one_or_all() {
+        let near = parse("trixie-backport", repo()).unwrap_err();
+        assert!(render(&near).contains("did you mean `trixie-backports`?"), "{near:#}");
+        let far = parse("solaris", repo()).unwrap_err();
+        assert_eq!(exit_code(&far), exit::BAD_INPUT);
+        assert!(render(&far).contains("`bookworm` (Debian 12"), "{}", render(&far));
+        assert_eq!(exit_code(&parse("", repo()).unwrap_err()), exit::BAD_INPUT);
+    }
+}

@@ -1,0 +1,234 @@
+//! The kernels in the cache: `cache/kernels/KEY` with `vmlinuz`, `config`, `modules/` and
+//! `kernel.json`, where KEY is the hash of the packages. `mod.rs` and `debian.rs` call these.
+
+use super::siblings::Packages;
+use super::{Kernel, bzimage, deb, disk, modules};
+use crate::error::Refusal;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+/// Part of every key: a cache that another layout wrote is not read by mistake.
+const LAYOUT: &str = "schedlab kernel 1";
+const TEMPORARY: &str = "unpacking-";
+
+/// `kernel.json`: what need not be worked out again.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    release: String,
+    version: String,
+    sha256: String,
+    package: String,
+}
+
+/// The kernel with this key, if it is in the cache whole.
+pub(super) fn load(key: &str, paths: &Paths) -> Option<Kernel> {
+    load_from(&paths.cache.join("kernels").join(key))
+}
+
+fn load_from(dir: &Path) -> Option<Kernel> {
+    let text = std::fs::read(dir.join("kernel.json")).ok()?;
+    let record: Record = serde_json::from_slice(&text).ok()?;
+    let image = dir.join("vmlinuz");
+    image.is_file().then(|| Kernel {
+        spec: String::new(),
+        release: record.release,
+        version: record.version,
+        sha256: record.sha256,
+        package: Some(record.package),
+        modules: Some(dir.join("modules")).filter(|modules| modules.is_dir()),
+        config: Some(dir.join("config")).filter(|config| config.is_file()),
+        image,
+    })
+}
+
+/// The kernel in these packages and its key, unpacked now unless it is in the cache already.
+pub(super) fn unpacked(
+    packages: &Packages,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(String, Kernel)> {
+    let key = key_of(&packages.files)?;
+    let kernels = paths.cache_dir("kernels")?;
+    let dir = kernels.join(&key);
+    if let Some(kernel) = load_from(&dir) {
+        return Ok((key, kernel));
+    }
+    let _lock = disk::lock(&kernels.join("lock"), progress)?;
+    // Whoever held the lock may have unpacked this very kernel.
+    if let Some(kernel) = load_from(&dir) {
+        return Ok((key, kernel));
+    }
+    remove_leftovers(&kernels);
+    progress.step(format!("unpacking {}", packages.name));
+    let temporary = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(&kernels)
+        .with_context(|| disk::unwritable(&kernels))?;
+    fill(temporary.path(), packages)?;
+    // There only if it is damaged: it did not load.
+    drop(std::fs::remove_dir_all(&dir));
+    std::fs::rename(temporary.path(), &dir).with_context(|| disk::unwritable(&dir))?;
+    drop(temporary.keep());
+    load_from(&dir).map(|kernel| (key, kernel)).with_context(|| disk::unwritable(&dir))
+}
+
+/// In the order of the parts, which is always the same.
+fn key_of(files: &[PathBuf]) -> Result<String> {
+    let mut text = LAYOUT.to_owned();
+    for file in files {
+        text.push(' ');
+        text.push_str(&disk::sha256(file)?);
+    }
+    let mut key = disk::sha256_of(text.as_bytes());
+    key.truncate(32);
+    Ok(key)
+}
+
+/// What a killed run left; under the lock nobody else is unpacking.
+fn remove_leftovers(kernels: &Path) {
+    for entry in std::fs::read_dir(kernels).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
+fn fill(dir: &Path, packages: &Packages) -> Result<()> {
+    for file in &packages.files {
+        deb::unpack(file, dir, &place)?;
+    }
+    let image = dir.join("vmlinuz");
+    if !image.is_file() {
+        let message = format!("package `{}` holds no kernel image", packages.name);
+        return Err(Refusal::input(message, "pass a `linux-image-RELEASE` package").into());
+    }
+    let setup = bzimage::read(&image).with_context(|| format!("package `{}`", packages.name))?;
+    let modules = dir.join("modules");
+    if modules.is_dir() {
+        modules::write_index(&modules)?;
+    }
+    let record = Record {
+        release: setup.release,
+        version: setup.version,
+        sha256: disk::sha256(&image)?,
+        package: packages.name.clone(),
+    };
+    let file = dir.join("kernel.json");
+    let text = serde_json::to_vec_pretty(&record).context("serialize(kernel.json) failed")?;
+    std::fs::write(&file, text).with_context(|| disk::unwritable(&file))
+}
+
+/// Where a file of the package goes; all that no guest needs is left out.
+fn place(member: &Path) -> Option<PathBuf> {
+    let names: Vec<&str> = member
+        .components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    let names = names.strip_prefix(&["usr"]).unwrap_or(&names);
+    match names {
+        ["boot", name] if name.starts_with("vmlinuz-") => Some("vmlinuz".into()),
+        ["boot", name] if name.starts_with("config-") => Some("config".into()),
+        ["lib", "modules", _, name @ ("vmlinuz" | "config")] => Some(name.into()),
+        ["lib", "modules", _, "modules.builtin"] => Some("modules/modules.builtin".into()),
+        ["lib", "modules", _, rest @ ..] if rest.len() > 1 && modules::is_module(member) => {
+            Some(Path::new("modules").join(rest.join("/")))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{exit, exit_code};
+
+    fn paths(dir: &Path) -> Paths {
+        Paths { repo: dir.into(), cache: dir.join("cache"), runs: dir.join("runs") }
+    }
+
+    fn packages(dir: &Path, files: &[(&str, &[u8])]) -> Packages {
+        let deb = dir.join("a.deb");
+        deb::fake(&deb, "Package: linux-image-6.1.0-test\nVersion: 1\n", files);
+        super::super::siblings::around(&deb).unwrap()
+    }
+
+    fn entries(paths: &Paths) -> Vec<String> {
+        let entries = std::fs::read_dir(paths.cache.join("kernels")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_package_unpacks_once_and_loads_ever_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, progress) = (paths(dir.path()), Progress::new());
+        let image = bzimage::fake("6.1.0-test (me) #1");
+        let packages = packages(
+            dir.path(),
+            &[
+                ("./boot/vmlinuz-6.1.0-test", &image),
+                ("./boot/config-6.1.0-test", b"CONFIG_SMP=y\n"),
+                ("./lib/modules/6.1.0-test/modules.builtin", b"kernel/fs/b.ko\n"),
+                ("./lib/modules/6.1.0-test/kernel/fs/a.ko", b"module"),
+                ("./usr/share/doc/x", b"no"),
+            ],
+        );
+        let (key, kernel) = unpacked(&packages, &paths, &progress).unwrap();
+        assert_eq!(kernel.release, "6.1.0-test");
+        assert_eq!(kernel.package.as_deref(), Some("linux-image-6.1.0-test 1"));
+        assert_eq!(kernel.sha256, disk::sha256_of(&image));
+        assert!(kernel.config.is_some());
+        assert!(kernel.modules.unwrap().join("kernel/fs/a.ko").is_file());
+        let seen = std::fs::metadata(&kernel.image).unwrap().modified().unwrap();
+        assert_eq!(unpacked(&packages, &paths, &progress).unwrap().0, key);
+        let again = load(&key, &paths).unwrap().image;
+        assert_eq!(std::fs::metadata(again).unwrap().modified().unwrap(), seen);
+    }
+
+    #[test]
+    fn a_failed_or_killed_unpack_leaves_no_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, progress) = (paths(dir.path()), Progress::new());
+        std::fs::create_dir_all(paths.cache.join("kernels/unpacking-killed")).unwrap();
+        for files in [&[("./boot/vmlinuz-x", &b"no kernel"[..])][..], &[("./usr/bin/x", b"")]] {
+            let error = unpacked(&packages(dir.path(), files), &paths, &progress).unwrap_err();
+            assert_eq!(exit_code(&error), exit::BAD_INPUT);
+            assert_eq!(entries(&paths), ["lock"]);
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_lost_its_image_is_unpacked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, progress) = (paths(dir.path()), Progress::new());
+        let image = bzimage::fake("6.1.0-test (me) #1");
+        let packages = packages(dir.path(), &[("./boot/vmlinuz-6.1.0-test", &image)]);
+        let (key, kernel) = unpacked(&packages, &paths, &progress).unwrap();
+        std::fs::remove_file(&kernel.image).unwrap();
+        assert!(load(&key, &paths).is_none());
+        unpacked(&packages, &paths, &progress).unwrap();
+        assert!(load(&key, &paths).is_some());
+    }
+
+    #[test]
+    fn both_layouts_land_in_one() {
+        let place = |member: &str| place(Path::new(member)).map(|p| p.display().to_string());
+        assert_eq!(place("boot/vmlinuz-6.1").as_deref(), Some("vmlinuz"));
+        assert_eq!(place("usr/lib/modules/7.3/vmlinuz").as_deref(), Some("vmlinuz"));
+        assert_eq!(place("usr/lib/modules/7.3/config").as_deref(), Some("config"));
+        assert_eq!(
+            place("lib/modules/7.3/kernel/a/b.ko.xz").as_deref(),
+            Some("modules/kernel/a/b.ko.xz")
+        );
+        assert_eq!(place("lib/modules/7.3/modules.order"), None);
+        assert_eq!(place("boot/System.map-6.1"), None);
+    }
+}
