@@ -1,1 +1,32 @@
-//! placeholder
+//! PID 1 of the guest as a library, and the serial protocol that both ends speak.
+//!
+//! An init with work functions of one's own registers them and boots:
+//!
+//! ```no_run
+//! use std::sync::atomic::AtomicBool;
+//! use workloads::{WorkerReport, register};
+//!
+//! fn mine(_stop: &AtomicBool) -> WorkerReport {
+//!     WorkerReport::default()
+//! }
+//!
+//! register("mine", mine);
+//! guest_init::boot()
+//! ```
+
+mod boot;
+mod supervise;
+
+mod modules;
+mod mounts;
+mod source;
+mod storage;
+
+mod facts;
+mod port;
+mod runner;
+
+pub mod frame;
+pub mod proto;
+
+pub use boot::boot;

@@ -7,7 +7,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 
 /// CLOCK_MONOTONIC, comparable between the workers of a run.
 #[inline]
-pub(crate) fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     ns(clock_gettime(ClockId::Monotonic))
 }
 

@@ -33,18 +33,21 @@ mod expect;
 mod report;
 
 mod suggest;
+mod supervisor;
 
+pub use clock::monotonic_ns;
 pub use config::{
     AffinityIntent, ConfigError, SchedClass, SchedPolicy, WorkSpec, WorkTypeValidationError,
     WorkloadConfig,
 };
 pub use expect::{Check, Expect, Outcome, judge};
-pub use handle::{Census, SpawnError, SpawnOptions, WorkloadHandle};
+pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
 pub use histogram::LatencySummary;
 pub use report::{ExitInfo, Latency, NotApplied, WorkerReport};
 pub use run::{Event, RunOptions, run};
 pub use scenario::{Scenario, ScenarioError};
 pub use suggest::nearest;
+pub use supervisor::{become_supervisor, fork_child};
 pub use work::{CustomFn, WorkType, register};
 
 /// What a user of the library writes workloads with.

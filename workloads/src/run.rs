@@ -1,10 +1,9 @@
 //! Runs one scenario on this machine from spawn to reports. Called by the guest's runner and by
 //! `xtask host`.
 
-use crate::handle::{SpawnError, SpawnOptions, WorkloadHandle};
+use crate::handle::{IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
 use crate::report::WorkerReport;
 use crate::scenario::Scenario;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How often the caller hears of a running workload.
@@ -16,8 +15,8 @@ const PATIENCE_PER_WORKER: Duration = Duration::from_millis(10);
 /// What the machine offers to the run.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// A disk that the I/O types may overwrite; without one they use temporary files.
-    pub io_device: Option<PathBuf>,
+    /// Where the I/O types work.
+    pub io: IoPlace,
 }
 
 /// What happens while a scenario runs.
@@ -52,7 +51,7 @@ pub fn run(
     let spawn = SpawnOptions {
         seed: scenario.seed,
         iterations: scenario.iterations,
-        io_device: options.io_device.clone(),
+        io: options.io.clone(),
     };
     let mut handle = WorkloadHandle::spawn_with(&scenario.workload, &spawn)?;
     let pids = handle.worker_pids();

@@ -3,6 +3,7 @@
 
 use crate::clock;
 use crate::counters::Counters;
+use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, WorkerReport};
 use crate::sys::shared::{Control, Line, Slot};
@@ -11,7 +12,6 @@ use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::{black_box, spin_loop};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) struct Seat<'a> {
     pub(crate) position: usize,
     pub(crate) lines: &'a [Line],
     pub(crate) pipes: &'a [Pipe],
-    pub(crate) io_device: Option<&'a Path>,
+    pub(crate) io: &'a IoPlace,
     /// Iterations after which the worker is done; `u64::MAX` for a timed run.
     pub(crate) limit: u64,
 }
@@ -186,9 +186,9 @@ impl<'a> Worker<'a> {
         &self.seat.pipes[index]
     }
 
-    /// The disk that the workload may write raw, if the machine has one for it.
-    pub(crate) fn io_device(&self) -> Option<&'a Path> {
-        self.seat.io_device
+    /// The disk that the workload may write raw, or the folder for its files.
+    pub(crate) fn io_place(&self) -> &'a IoPlace {
+        self.seat.io
     }
 
     pub(crate) fn set_io_target(&mut self, target: String) {

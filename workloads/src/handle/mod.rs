@@ -30,8 +30,23 @@ pub struct SpawnOptions {
     pub seed: u64,
     /// Iterations after which a worker is done; `None` until the stop.
     pub iterations: Option<u64>,
-    /// A disk that the I/O types may overwrite; without one they use temporary files.
-    pub io_device: Option<PathBuf>,
+    /// Where the I/O types work.
+    pub io: IoPlace,
+}
+
+/// Where the I/O types work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IoPlace {
+    /// A block device that they may overwrite. Only a guest has one for them.
+    Device(PathBuf),
+    /// A folder for a temporary file of each worker.
+    Dir(PathBuf),
+}
+
+impl Default for IoPlace {
+    fn default() -> Self {
+        Self::Dir(std::env::temp_dir())
+    }
 }
 
 /// Why workers could not be started.

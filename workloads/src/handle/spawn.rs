@@ -95,7 +95,7 @@ impl WorkloadHandle {
                     position,
                     lines: &self.shared.lines[line..line + set.needs.lines],
                     pipes,
-                    io_device: options.io_device.as_deref(),
+                    io: &options.io,
                     limit: options.iterations.unwrap_or(u64::MAX),
                 };
                 let task = Assignment { identity: &identity, spec: &set.spec, seed: options.seed };

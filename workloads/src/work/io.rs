@@ -3,12 +3,13 @@
 
 use super::catalogue::params::IoSyncWrite;
 use super::{Finish, Work};
+use crate::handle::IoPlace;
 use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fdatasync, open};
 use rustix::io::{Errno, pwrite};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::Path;
 
 const BLOCK: usize = 4096;
 const WRITES: u64 = 16;
@@ -52,18 +53,19 @@ struct Target {
 impl Target {
     fn open(w: &mut Worker<'_>, flags: OFlags) -> Result<Self, String> {
         let flags = flags | OFlags::RDWR | OFlags::CLOEXEC;
-        let target = match w.io_device() {
-            Some(device) => Self::device(device, flags),
-            None => Self::file(flags),
-        }?;
-        w.set_io_target(match w.io_device() {
-            Some(device) => device.display().to_string(),
-            None => format!("file in {}", std::env::temp_dir().display()),
-        });
-        Ok(target)
+        match w.io_place() {
+            IoPlace::Device(path) => {
+                w.set_io_target(path.display().to_string());
+                Self::device(path, flags)
+            }
+            IoPlace::Dir(dir) => {
+                w.set_io_target(format!("file in {}", dir.display()));
+                Self::file(dir, flags)
+            }
+        }
     }
 
-    fn device(path: &std::path::Path, flags: OFlags) -> Result<Self, String> {
+    fn device(path: &Path, flags: OFlags) -> Result<Self, String> {
         let fd = open(path, flags, Mode::empty())
             .map_err(|e| format!("open({}) failed: {e}", path.display()))?;
         let capacity = rustix::fs::seek(&fd, rustix::fs::SeekFrom::End(0))
@@ -76,8 +78,7 @@ impl Target {
         }
     }
 
-    fn file(flags: OFlags) -> Result<Self, String> {
-        let dir: PathBuf = std::env::temp_dir();
+    fn file(dir: &Path, flags: OFlags) -> Result<Self, String> {
         let path = dir.join(format!("schedlab-io-{}", rustix::thread::gettid()));
         let fd = open(&path, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)
             .map_err(|e| format!("open({}) failed: {e}", path.display()))?;

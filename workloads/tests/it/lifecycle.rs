@@ -134,6 +134,7 @@ fn dropping_the_handle_leaves_no_process() {
 }
 
 #[test]
+#[expect(clippy::zombie_processes, reason = "the child is left behind on purpose")]
 fn what_a_worker_forks_is_gone_after_the_collection() {
     fn litter(_: &std::sync::atomic::AtomicBool) -> WorkerReport {
         let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();

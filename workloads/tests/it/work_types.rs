@@ -17,7 +17,8 @@ fn every_type_works_and_its_counters_hold_together() {
     for name in WorkType::ALL_NAMES {
         let Some(mut work_type) = WorkType::from_name(name) else { continue };
         if let WorkType::Bursty { burst_duration, sleep_duration } = &mut work_type {
-            (*burst_duration, *sleep_duration) = (Duration::from_millis(2), Duration::from_millis(2));
+            (*burst_duration, *sleep_duration) =
+                (Duration::from_millis(2), Duration::from_millis(2));
         }
         for report in run(work_type) {
             assert!(report.completed && report.iterations > 0, "{name}: {report:?}");

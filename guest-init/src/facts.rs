@@ -1,0 +1,86 @@
+//! What PID 1 can say about the guest it finds itself in. Called once by `supervise`.
+
+use crate::proto::{Hello, VERSION};
+use rustix::param::page_size;
+use std::fs::read_to_string;
+use std::path::Path;
+
+/// The first frame.
+pub(crate) fn hello(started_ns: u64) -> Hello {
+    let uname = rustix::system::uname();
+    Hello {
+        protocol: VERSION,
+        release: uname.release().to_string_lossy().into_owned(),
+        version: uname.version().to_string_lossy().into_owned(),
+        cpus: list_len("/sys/devices/system/cpu/online"),
+        nodes: list_len("/sys/devices/system/node/online").max(1),
+        memory_kib: memory_kib(),
+        clocksource: trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        features: features(),
+        started_ns,
+    }
+}
+
+fn features() -> Vec<String> {
+    let mut features = Vec::new();
+    if Path::new("/sys/kernel/sched_ext").exists() {
+        features.push("sched_ext".into());
+    }
+    if trimmed("/sys/kernel/realtime") == "1" {
+        features.push("preempt_rt".into());
+    }
+    // `none voluntary (full) lazy`: the model in force is in brackets.
+    if let Some(model) = bracketed(&trimmed("/sys/kernel/debug/sched/preempt")) {
+        features.push(format!("preempt:{model}"));
+    }
+    let sched_features = trimmed("/sys/kernel/debug/sched/features");
+    if sched_features.split(' ').any(|feature| feature == "PLACE_LAG") {
+        features.push("eevdf".into());
+    }
+    features
+}
+
+fn bracketed(text: &str) -> Option<&str> {
+    text.split_once('(')?.1.split_once(')').map(|(model, _)| model)
+}
+
+/// Length of a kernel list such as `0-3,8`.
+fn list_len(path: &str) -> usize {
+    count_list(&trimmed(path))
+}
+
+fn count_list(list: &str) -> usize {
+    let range = |part: &str| -> Option<usize> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1)
+    };
+    list.split(',').filter_map(range).sum()
+}
+
+fn memory_kib() -> u64 {
+    let info = rustix::system::sysinfo();
+    let unit = if info.mem_unit == 0 { page_size() as u64 } else { u64::from(info.mem_unit) };
+    info.totalram * unit / 1024
+}
+
+fn trimmed(path: &str) -> String {
+    read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_lists_are_counted() {
+        assert_eq!(count_list("0-3,8"), 5);
+        assert_eq!(count_list("0"), 1);
+        assert_eq!(count_list(""), 0);
+    }
+
+    #[test]
+    fn the_model_in_force_is_the_bracketed_one() {
+        assert_eq!(bracketed("none voluntary (full) lazy"), Some("full"));
+        assert_eq!(bracketed(""), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! What crosses the serial line, in one place with one version. Written by the guest, read by
+//! the host; [`crate::frame`] carries it.
+
+use serde::{Deserialize, Serialize};
+use workloads::{Scenario, WorkerReport};
+
+/// Raised whenever a message changes its meaning; both ends must agree.
+pub const VERSION: u32 = 1;
+
+/// Kernel arguments by which the host talks to guest-init.
+pub mod args {
+    /// The scenario, base64 without padding.
+    pub const SCENARIO: &str = "schedlab.scenario=";
+    /// What is attached as the workload's disk: one of the values below.
+    pub const DISK: &str = "schedlab.disk=";
+    /// A raw disk that the workload may overwrite.
+    pub const DISK_RAW: &str = "raw";
+    /// An image of the user's, mounted if it carries a file system.
+    pub const DISK_IMAGE: &str = "image";
+}
+
+/// Serial numbers by which guest-init tells its disks apart.
+pub mod serial {
+    /// The workload's disk.
+    pub const DISK: &str = "schedlab-disk";
+    /// The disk that holds the scenario as text, padded with zeros.
+    pub const SCENARIO: &str = "schedlab-config";
+}
+
+/// Paths inside the initramfs.
+pub mod initramfs {
+    /// The scenario, if it comes with the image.
+    pub const SCENARIO: &str = "/scenario.json";
+    /// Kernel modules, loaded in the order of their names.
+    pub const MODULES: &str = "/modules";
+}
+
+/// One message. The stream is hello, plan, any number of the middle ones, a report per worker,
+/// end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Message {
+    /// PID 1 runs.
+    Hello(Hello),
+    /// The workload is about to start.
+    Plan(Box<Plan>),
+    /// Something happened that the user may want to know.
+    Note {
+        /// CLOCK_MONOTONIC of the guest.
+        at_ns: u64,
+        /// One sentence.
+        text: String,
+    },
+    /// PID 1 is alive.
+    Heartbeat {
+        /// CLOCK_MONOTONIC of the guest.
+        at_ns: u64,
+    },
+    /// The workload runs.
+    Progress {
+        /// Since the measurement began.
+        elapsed_ns: u64,
+        /// Iterations of all workers together.
+        iterations: u64,
+        /// Workers that have ended.
+        ended: usize,
+    },
+    /// One worker's report.
+    Worker(Box<WorkerReport>),
+    /// Nothing follows.
+    End(End),
+}
+
+/// The guest as PID 1 finds it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the guest.
+    pub protocol: u32,
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// CPUs that are online.
+    pub cpus: usize,
+    /// NUMA nodes that are online.
+    pub nodes: usize,
+    /// Memory that the kernel manages.
+    pub memory_kib: u64,
+    /// The clock behind CLOCK_MONOTONIC.
+    pub clocksource: String,
+    /// What this kernel's scheduler offers, `sched_ext` or `preempt:lazy`.
+    pub features: Vec<String>,
+    /// CLOCK_MONOTONIC when PID 1 began.
+    pub started_ns: u64,
+}
+
+/// What the guest is about to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Reports that will follow.
+    pub workers: usize,
+    /// The scenario with every default filled in.
+    pub scenario: Scenario,
+    /// `cmdline`, `disk`, `initramfs` or `file system`.
+    pub source: String,
+    /// Where the I/O types work: `/dev/vda` or a folder.
+    pub io: String,
+    /// Modules that were loaded.
+    pub modules: Vec<String>,
+}
+
+/// How the guest ended.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct End {
+    /// Reports that were sent.
+    pub reports: usize,
+    /// Why the guest could not do what was asked, if it could not.
+    pub error: Option<String>,
+    /// Block counters of the workload's disk over the run, if it has one.
+    pub disk: Option<DiskUse>,
+}
+
+/// Difference of two readings of /sys/block/DISK/stat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskUse {
+    /// Read requests completed.
+    pub reads: u64,
+    /// Write requests completed.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Flush requests completed.
+    pub flushes: u64,
+}

@@ -1,0 +1,92 @@
+//! The child of PID 1 that runs the workload. What it has to say it writes as JSON lines into a
+//! pipe; PID 1 frames them. If it dies, PID 1 lives and says so.
+
+use crate::proto::{End, Message};
+use crate::storage::{Disk, difference};
+use rustix::fd::OwnedFd;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write as _;
+use workloads::{Event, RunOptions, Scenario, become_supervisor, monotonic_ns};
+
+/// Status of a runner that could not go on and has said why.
+const EXIT_FAILED: i32 = 1;
+
+/// Runs `scenario` and returns the exit status.
+pub(crate) fn main(
+    scenario: &Scenario,
+    options: &RunOptions,
+    disk: Option<&Disk>,
+    pipe: OwnedFd,
+) -> i32 {
+    let pipe = File::from(pipe);
+    report_panics(&pipe);
+    let out = RefCell::new(Lines(pipe));
+    if let Err(errno) = become_supervisor() {
+        let text = format!("the runner is not above its workload: sched_setattr failed: {errno}");
+        out.borrow_mut().note(text);
+    }
+    let before = disk.and_then(Disk::counters);
+    let outcome = workloads::run(scenario, options, &mut |event| out.borrow_mut().event(&event));
+    let after = disk.and_then(Disk::counters);
+    let used = before.zip(after).map(|(before, after)| difference(before, after));
+    let (reports, error) = match outcome {
+        Ok(reports) => (reports, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    let status = if error.is_none() { 0 } else { EXIT_FAILED };
+    let end = End { reports: reports.len(), error, disk: used };
+    let mut out = out.borrow_mut();
+    for report in reports {
+        out.send(&Message::Worker(Box::new(report)));
+    }
+    out.send(&Message::End(end));
+    status
+}
+
+/// PID 1's pipe. A write that fails leaves PID 1 without an end, which it reports.
+struct Lines(File);
+
+impl Lines {
+    fn send(&mut self, message: &Message) {
+        if let Ok(mut json) = serde_json::to_vec(message) {
+            json.push(b'\n');
+            let _ = self.0.write_all(&json);
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.send(&Message::Note { at_ns: monotonic_ns(), text });
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Ready { pids } => self.note(format!("{} workers at the gate", pids.len())),
+            Event::Measuring => self.note("measuring".into()),
+            Event::Stopping => self.note("stopping".into()),
+            Event::Tick { elapsed, iterations, ended } => self.send(&Message::Progress {
+                elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
+                iterations: *iterations,
+                ended: *ended,
+            }),
+        }
+    }
+}
+
+/// The panic hook of PID 1 must not run here: it would power off.
+fn report_panics(pipe: &File) {
+    let Ok(pipe) = pipe.try_clone() else { return };
+    std::panic::set_hook(Box::new(move |info| {
+        let error = Some(format!("the runner panicked: {info}"));
+        if let Ok(pipe) = pipe.try_clone() {
+            Lines(pipe).send(&Message::End(End { error, ..End::default() }));
+        }
+        exit_after_panic()
+    }));
+}
+
+/// The last message is out; unwinding or aborting would only add a second end.
+#[expect(clippy::exit, reason = "a child of PID 1 that has said all it can")]
+fn exit_after_panic() -> ! {
+    std::process::exit(EXIT_FAILED)
+}

@@ -1,0 +1,118 @@
+//! What PID 1 does while the guest is up: prepare, fork the runner, pass its messages on as
+//! frames, beat, reap orphans, and say how the runner ended. Called by `boot`.
+
+use crate::port::Port;
+use crate::proto::{Message, Plan};
+use crate::storage::Disk;
+use crate::{facts, modules, runner, source};
+use anyhow::{Context as _, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use std::time::{Duration, Instant};
+use workloads::{IoPlace, RunOptions, become_supervisor, fork_child, monotonic_ns};
+
+/// The host calls a guest hung that is silent for many of these.
+const BEAT: Duration = Duration::from_millis(500);
+const READ_CHUNK: usize = 64 << 10;
+
+/// Runs the guest's one scenario. An error is one that the runner could not report itself.
+pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Result<()> {
+    port.send(&Message::Hello(facts::hello(started_ns)));
+    let note =
+        |port: &mut Port, text: String| port.send(&Message::Note { at_ns: monotonic_ns(), text });
+    notes.into_iter().for_each(|text| note(port, text));
+    if let Err(errno) = become_supervisor() {
+        note(port, format!("PID 1 is not above the workload: sched_setattr failed: {errno}"));
+    }
+    let loaded = modules::load_all();
+    loaded.refused.into_iter().for_each(|text| note(port, text));
+    let cmdline = std::fs::read_to_string("/proc/cmdline").context("read(/proc/cmdline) failed")?;
+    let (disk, remark) = Disk::bring_up(&cmdline);
+    remark.into_iter().for_each(|text| note(port, text));
+    let (scenario, source) = source::find(&cmdline, disk.as_ref())?;
+    let io = disk.as_ref().map_or_else(|| IoPlace::Dir("/tmp".into()), Disk::io_place);
+    let (IoPlace::Device(place) | IoPlace::Dir(place)) = &io;
+    port.send(&Message::Plan(Box::new(Plan {
+        workers: scenario.workload.total_workers(),
+        scenario: scenario.clone(),
+        source: source.into(),
+        io: place.display().to_string(),
+        modules: loaded.names,
+    })));
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
+    let options = RunOptions { io };
+    let runner = fork_child(|| runner::main(&scenario, &options, disk.as_ref(), writer));
+    relay(port, runner.context("fork of the runner failed")?, reader)
+}
+
+/// Passes lines on until the runner is gone, then says whether it had said all.
+fn relay(port: &mut Port, runner: Pid, pipe: OwnedFd) -> Result<()> {
+    fcntl_setfl(&pipe, OFlags::NONBLOCK).context("fcntl(runner pipe) failed")?;
+    let mut lines = Vec::new();
+    let mut next_beat = Instant::now() + BEAT;
+    loop {
+        let status = reap(runner);
+        // Read after the reaping: what a dead runner wrote is in the pipe by then.
+        drain(&pipe, &mut lines);
+        pass_on(port, &mut lines);
+        match status {
+            Some(status) if status.exit_status().is_some() => return Ok(()),
+            Some(status) => {
+                bail!("the runner was killed by signal {:?}", status.terminating_signal())
+            }
+            None => {}
+        }
+        if Instant::now() >= next_beat {
+            port.send(&Message::Heartbeat { at_ns: monotonic_ns() });
+            next_beat = Instant::now() + BEAT;
+        }
+        wait_readable(&pipe, next_beat.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Reaps whatever has ended; the runner's status if it is among them.
+fn reap(runner: Pid) -> Option<WaitStatus> {
+    let mut ended = None;
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == runner => ended = Some(status),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) | Err(_) => return ended,
+        }
+    }
+}
+
+fn drain(pipe: &OwnedFd, lines: &mut Vec<u8>) {
+    let mut chunk = [0; READ_CHUNK];
+    loop {
+        match rustix::io::read(pipe, &mut chunk) {
+            Ok(0) => return,
+            Ok(n) => lines.extend_from_slice(&chunk[..n]),
+            Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Sends the whole lines of `lines` and keeps the rest.
+fn pass_on(port: &mut Port, lines: &mut Vec<u8>) {
+    let Some(end) = lines.iter().rposition(|byte| *byte == b'\n') else { return };
+    let rest = lines.split_off(end + 1);
+    for line in std::mem::replace(lines, rest).split(|byte| *byte == b'\n') {
+        match std::str::from_utf8(line) {
+            Ok("") | Err(_) => {}
+            Ok(json) => port.send_json(json),
+        }
+    }
+}
+
+/// Waits for the runner to write or end, at most `timeout`.
+fn wait_readable(pipe: &OwnedFd, timeout: Duration) {
+    let timeout = Timespec::try_from(timeout).ok();
+    // An error ends the wait early, and the loop looks again.
+    let _ = poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], timeout.as_ref());
+}
