@@ -11,6 +11,8 @@ pub(crate) mod exit {
     pub(crate) const HOST: u8 = 3;
     pub(crate) const GUEST: u8 = 4;
     pub(crate) const INCONCLUSIVE: u8 = 5;
+    /// 128 + SIGINT, as shells have it.
+    pub(crate) const INTERRUPTED: u8 = 130;
 }
 
 /// A failure whose remedy is known. Attach it with `anyhow::Context`, or raise it alone.

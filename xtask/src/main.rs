@@ -1,8 +1,40 @@
-//! The command line of schedlab.
+//! The command line of schedlab. Each command is a file in `cmd` whose `run` returns the exit
+//! code; a failure prints what failed and what mends it.
 
+mod cli;
+mod cmd;
 mod error;
-mod kernel;
 mod paths;
 mod progress;
+mod units;
 
-fn main() {}
+mod image;
+mod kernel;
+mod qemu;
+mod report;
+mod run;
+mod sys;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = paths::Paths::from_env().and_then(|paths| match cli.command {
+        Command::Vm(args) => cmd::vm::run(args, &paths),
+        Command::Host(args) => cmd::host::run(&args, &paths),
+        Command::Check(args) => cmd::check::run(&args),
+        Command::Report(args) => cmd::report::run(&args),
+        Command::Kernel(command) => cmd::kernel::run(&command, &paths),
+        Command::List => cmd::list::run(&paths),
+        Command::Ci(args) => cmd::ci::run(&args, &paths),
+        Command::Bench(command) => cmd::bench::run(&command, &paths),
+    });
+    ExitCode::from(outcome.unwrap_or_else(|error| {
+        // A closed stderr leaves the exit code to speak.
+        let _ = writeln!(std::io::stderr(), "{}", error::render(&error));
+        error::exit_code(&error)
+    }))
+}

@@ -23,8 +23,10 @@ use anyhow::Result;
 use spec::Spec;
 use std::path::PathBuf;
 
-pub(crate) use modules::{LoadedModules, Module};
-pub(crate) use spec::default_spec;
+pub(crate) use modules::LoadedModules;
+#[cfg(test)]
+pub(crate) use modules::Module;
+pub(crate) use spec::{default_spec, named};
 
 /// One scheduler kernel, resolved.
 #[derive(Debug, Clone)]
@@ -45,6 +47,14 @@ pub(crate) struct Kernel {
     pub(crate) modules: Option<PathBuf>,
     /// The text of the kernel's configuration, if it lies beside the image.
     pub(crate) config: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// Whether the configuration beside the image says that `option` is built in.
+    pub(crate) fn has_built_in(&self, option: &str) -> bool {
+        let text = self.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        text.is_some_and(|text| text.lines().any(|line| line.strip_prefix(option) == Some("=y")))
+    }
 }
 
 /// The kernel that `spec` means. What was fetched once is used again without asking the mirror.

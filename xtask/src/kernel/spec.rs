@@ -42,10 +42,15 @@ struct Catalogue {
 /// A kernel that has a name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
-    name: String,
-    spec: String,
-    text: String,
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) spec: String,
+    pub(crate) text: String,
+}
+
+/// Every kernel that has a name.
+pub(crate) fn named(paths: &crate::paths::Paths) -> Result<Vec<Named>> {
+    Ok(Catalogue::read(&paths.repo)?.kernel)
 }
 
 /// The spec that stands for a missing `--kernel`.

@@ -1,0 +1,164 @@
+//! The command line: every command and option with its help. Read by `main`.
+
+use crate::qemu::AccelChoice;
+use crate::run::ConfigVia;
+use crate::units::{parse_disk, parse_mib};
+use clap::{Args, Parser, Subcommand};
+use regex::Regex;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A bench for Linux schedulers: boots a kernel under QEMU, runs a workload, judges the report.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 pass; 1 an expectation failed; 2 bad input; 3 this host lacks something;
+4 the guest failed (panic, hang, boot failure, lost report); 5 inconclusive; 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Boot a kernel and run a workload on it.
+    Vm(VmArgs),
+    /// Run a workload on this machine, without a VM.
+    Host(HostArgs),
+    /// Validate scenarios and print what they resolve to; boots nothing.
+    Check(CheckArgs),
+    /// Print a finished run again.
+    Report(ReportArgs),
+    /// Kernels: fetch one from its suite again.
+    #[command(subcommand)]
+    Kernel(KernelCommand),
+    /// Show what there is to choose from.
+    List,
+    /// Every check that CI makes, in order.
+    Ci(CiArgs),
+    /// Measurements that the documentation quotes; not part of the tests.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VmArgs {
+    /// Kernel: a bzImage, a .deb, debian:SUITE[/FLAVOUR] or a name from kernel-configs/kernels.toml.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) kernel: Option<String>,
+    /// Scenario or bare WorkloadConfig [default: scenarios/wake.json].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Virtual CPUs.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=255))]
+    pub(crate) cpus: u16,
+    /// Memory, as 512M or 2G.
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_mib)]
+    pub(crate) memory: u64,
+    /// How guest code runs; auto tries KVM and remembers whether it works here.
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    pub(crate) accel: AccelChoice,
+    /// How the scenario gets into the guest.
+    #[arg(long, value_enum, default_value_t = ConfigVia::Auto)]
+    pub(crate) config_via: ConfigVia,
+    /// The workload's /dev/vda: the size of a scratch disk, an image (written to!), or none.
+    #[arg(long, value_name = "SIZE|PATH|none", default_value = "64M", value_parser = parse_disk)]
+    pub(crate) disk: crate::run::Disk,
+    /// One more kernel argument; may be repeated.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) kernel_arg: Vec<String>,
+    /// PID 1 to use instead of guest-init: a static program that links the guest-init library.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) init: Option<PathBuf>,
+    /// Let console lines that match this pass; recorded in the report; may be repeated.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) allow_splat: Vec<Regex>,
+    /// Time from QEMU's start to PID 1 [default: 30s with KVM, 2m with TCG].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) boot_timeout: Option<Duration>,
+    /// Time from PID 1 to the last report [default: a multiple of the scenario's duration].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Run folder; must be new or empty [default: one under target/schedlab/runs].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print the report as JSON and nothing else on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What of a scenario can be changed from the command line.
+#[derive(Debug, Args)]
+pub(crate) struct Overrides {
+    /// How long to measure, instead of what the scenario says.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Seed of every random choice, instead of what the scenario says.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostArgs {
+    /// Scenario or bare WorkloadConfig [default: scenarios/wake.json].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Print the workers' reports as JSON and nothing else on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Scenario files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A run folder.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KernelCommand {
+    /// Ask the suite for its newest kernel again and keep it.
+    Fetch {
+        /// debian:SUITE[/FLAVOUR] or a name from kernel-configs/kernels.toml.
+        #[arg(value_name = "SPEC")]
+        spec: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CiArgs {
+    /// Leave out the tests that boot guests.
+    #[arg(long)]
+    pub(crate) no_vm: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Boot the default kernel many times in the default mode and count lost guests.
+    Boots {
+        /// How many boots.
+        #[arg(long, default_value_t = 100)]
+        count: u32,
+    },
+    /// What `vm` adds to QEMU booting the same kernel and image, measured in turn.
+    Overhead {
+        /// Boots of each kind.
+        #[arg(long, default_value_t = 10)]
+        count: u32,
+    },
+}

@@ -1,0 +1,12 @@
+//! The commands: a file each, whose `run` is called by `main`.
+
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod ci;
+pub(crate) mod host;
+pub(crate) mod kernel;
+pub(crate) mod list;
+pub(crate) mod report;
+pub(crate) mod vm;
+
+mod input;

@@ -1,0 +1,26 @@
+//! `xtask report`: a finished run once more, from its folder.
+
+use crate::cli::ReportArgs;
+use crate::error::Refusal;
+use crate::report::{RunReport, print_run};
+use anyhow::{Context as _, Result};
+use std::io::Write as _;
+
+pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
+    let path = args.run.join("report.json");
+    let refusal = |what: &str| {
+        Refusal::input(
+            format!("{what}(`{}`) failed", path.display()),
+            "pass the folder of a finished run; `vm` prints it at its end",
+        )
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| refusal("read"))?;
+    let report: RunReport = serde_json::from_str(&text).with_context(|| refusal("parse"))?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        out.write_all(text.as_bytes())?;
+    } else {
+        print_run(&report, &mut out)?;
+    }
+    Ok(report.verdict.exit_code())
+}

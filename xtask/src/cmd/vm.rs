@@ -1,0 +1,205 @@
+//! `xtask vm`: one kernel, one scenario, one boot, one report.
+
+use super::input;
+use crate::cli::VmArgs;
+use crate::error::Refusal;
+use crate::image;
+use crate::kernel::{self, Kernel};
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::qemu::{self, Accel, Decision, remember_kvm};
+use crate::report::{RunReport, print_run};
+use crate::run::{
+    BootPlan, Console, DISK_DRIVER, Folder, HostFacts, Limits, Observed, Stop, Timings, Verdict,
+    choose_via, conclude, watch,
+};
+use anyhow::{Context as _, Result};
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use workloads::{Scenario, judge};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Where the files of a guest that KVM lost are kept.
+const KVM_TRIAL: &str = "kvm-trial";
+
+pub(crate) fn run(args: VmArgs, paths: &Paths) -> Result<u8> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("sigaction(SIGINT) failed")?;
+    let progress = Progress::new();
+    let (report, folder) = run_once(&args, paths, &progress)?;
+    drop(progress);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        print_run(&report, &mut out)?;
+        writeln!(out, "\nrun folder: {}", folder.path().display())?;
+    }
+    Ok(report.verdict.exit_code())
+}
+
+/// Everything from the arguments to the finished run folder.
+pub(crate) fn run_once(
+    args: &VmArgs,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(RunReport, Folder)> {
+    let qemu = qemu::version()?;
+    let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
+    input::apply(&args.overrides, &mut scenario)?;
+    check_against_machine(&scenario, args)?;
+    let plan = plan(args, scenario, paths, progress)?;
+    let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
+    folder.write_json("scenario.json", &plan.scenario)?;
+    let decision = args.accel.decide(paths);
+    let mut facts = host_facts(&plan, &qemu, &decision);
+    let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
+    let checks = judge(&plan.scenario, &seen.reports, plan.cpus);
+    let (verdict, advice) = conclude(&seen, &checks);
+    if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
+        show_last_lines(&seen, progress);
+    }
+    facts.timings = Some(timings(&seen));
+    folder.write_json("host.json", &facts)?;
+    let report = RunReport::new(&plan, accel.name(), &qemu, seen, (verdict, advice, checks));
+    folder.write_json("report.json", &report)?;
+    Ok((report, folder))
+}
+
+/// What this machine will not have, whatever the kernel.
+fn check_against_machine(scenario: &Scenario, args: &VmArgs) -> Result<()> {
+    let cpus = usize::from(args.cpus);
+    for (set, spec) in scenario.workload.specs().iter().enumerate() {
+        if let Some(cpu) = spec.affinity.named_cpus().find(|cpu| *cpu >= cpus) {
+            let message =
+                format!("set {set} is bound to CPU {cpu}, the guest has CPUs 0 to {}", cpus - 1);
+            return Err(Refusal::input(message, "raise --cpus or change the affinity").into());
+        }
+        if spec.work_type.is_unresolved() && args.init.is_none() {
+            let message = format!("guest-init has no Custom function `{}`", spec.work_type.name());
+            return Err(
+                Refusal::input(message, "pass --init with a program that registers it").into()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn plan(args: &VmArgs, scenario: Scenario, paths: &Paths, progress: &Progress) -> Result<BootPlan> {
+    let kernel = resolve_kernel(args, paths, progress)?;
+    let modules = image::modules(&kernel, paths)?;
+    let has_disk_driver = !modules.missing.iter().any(|name| name == DISK_DRIVER)
+        || kernel.has_built_in("CONFIG_VIRTIO_BLK");
+    let via =
+        choose_via(args.config_via, &scenario, &args.disk, &args.kernel_arg, has_disk_driver)?;
+    let init = match &args.init {
+        Some(init) => init.clone(),
+        None => image::guest_init(paths, progress)?,
+    };
+    let carried = image::scenario_text(via, &scenario)?;
+    Ok(BootPlan {
+        image: image::build(&init, modules, carried.as_deref(), paths)?,
+        kernel,
+        scenario,
+        via,
+        cpus: usize::from(args.cpus),
+        memory_mib: args.memory,
+        disk: args.disk.clone(),
+        kernel_args: args.kernel_arg.clone(),
+    })
+}
+
+fn resolve_kernel(args: &VmArgs, paths: &Paths, progress: &Progress) -> Result<Kernel> {
+    let spec = match &args.kernel {
+        Some(spec) => spec.clone(),
+        None => kernel::default_spec(paths)?,
+    };
+    kernel::resolve(&spec, paths, progress)
+}
+
+/// Boots and watches; a guest that KVM on trial loses before PID 1 is booted once more under TCG,
+/// and what that says about KVM is remembered.
+#[expect(clippy::too_many_arguments, reason = "the one place where all the parts meet")]
+fn boot(
+    args: &VmArgs,
+    plan: &BootPlan,
+    decision: Decision,
+    folder: &Folder,
+    facts: &mut HostFacts,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(Accel, Observed)> {
+    let seen = boot_with(decision.accel, args, plan, folder, facts, progress)?;
+    if !decision.on_trial || seen.stop == Stop::Interrupted {
+        return Ok((decision.accel, seen));
+    }
+    if seen.hello.is_some() {
+        remember_kvm(true, "a guest reached PID 1 under KVM", paths)?;
+        return Ok((decision.accel, seen));
+    }
+    let what = conclude(&seen, &[]).1.unwrap_or_default();
+    progress.step(format!("no guest lives under KVM here ({what}); using TCG"));
+    folder.set_aside(KVM_TRIAL)?;
+    facts.accel = Accel::Tcg.name().into();
+    facts.accel_reason = format!("a guest died under KVM before PID 1: {what}");
+    let again = boot_with(Accel::Tcg, args, plan, folder, facts, progress)?;
+    // Lost under TCG too: that is the kernel's doing and says nothing of KVM.
+    if again.hello.is_some() {
+        remember_kvm(false, &facts.accel_reason, paths)?;
+    }
+    Ok((Accel::Tcg, again))
+}
+
+fn boot_with(
+    accel: Accel,
+    args: &VmArgs,
+    plan: &BootPlan,
+    folder: &Folder,
+    facts: &HostFacts,
+    progress: &Progress,
+) -> Result<Observed> {
+    let guest = plan.guest(accel, folder)?;
+    folder.write_arguments(&qemu::arguments(&guest))?;
+    folder.write_json("host.json", facts)?;
+    progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
+    let usual = Limits::usual(accel, &plan.scenario);
+    let limits = Limits {
+        boot: args.boot_timeout.unwrap_or(usual.boot),
+        run: args.timeout.unwrap_or(usual.run),
+        ..usual
+    };
+    watch(&guest, limits, Console::new(args.allow_splat.clone()), &INTERRUPTED, progress)
+}
+
+fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    HostFacts {
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        command: std::env::args().collect(),
+        qemu: qemu.to_owned(),
+        accel: decision.accel.name().to_owned(),
+        accel_reason: decision.reason.clone(),
+        kernel_image: plan.kernel.image.clone(),
+        kernel_package: plan.kernel.package.clone(),
+        initramfs: plan.image.path.clone(),
+        initramfs_sha256: plan.image.sha256.clone(),
+        host_release: read("/proc/sys/kernel/osrelease"),
+        host_cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        load_average: read("/proc/loadavg"),
+        timings: None,
+    }
+}
+
+fn timings(seen: &Observed) -> Timings {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Timings { boot_ms: seen.boot.map(ms), run_ms: seen.run.map(ms), total_ms: ms(seen.total) }
+}
+
+fn show_last_lines(seen: &Observed, progress: &Progress) {
+    progress.step("last lines of the console:");
+    seen.console.recent.iter().for_each(|line| progress.step(format!("  {line}")));
+    if !seen.complaints.is_empty() {
+        progress.step(format!("QEMU said: {}", seen.complaints.trim_end()));
+    }
+}

@@ -1,0 +1,161 @@
+//! The initramfs: guest-init, modules, and the scenario if it travels this way. Same inputs,
+//! same bytes; kept in the cache under the hash of those. Called by `cmd::vm`.
+
+mod cpio;
+mod guest;
+
+pub(crate) use guest::guest_init;
+
+use crate::error::Refusal;
+use crate::kernel::{Kernel, LoadedModules};
+use crate::paths::Paths;
+use crate::run::{ConfigVia, resolved};
+use anyhow::{Context as _, Result};
+use cpio::Archive;
+use guest_init::proto::initramfs;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use workloads::Scenario;
+
+const RECIPE: &str = "images/minimal.toml";
+
+/// `images/*.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recipe {
+    modules: Vec<String>,
+}
+
+/// An initramfs on disk and what a run must know of it.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: String,
+    /// Modules of the recipe that this kernel neither has built in nor as a file.
+    pub(crate) missing_modules: Vec<String>,
+}
+
+/// The modules of the recipe, in load order.
+pub(crate) fn modules(kernel: &Kernel, paths: &Paths) -> Result<LoadedModules> {
+    let path = paths.repo.join(RECIPE);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("read(`{}`) failed", path.display()))?;
+    let recipe: Recipe = toml::from_str(&text).with_context(|| {
+        Refusal::input(format!("parse(`{}`) failed", path.display()), "mend the image recipe")
+    })?;
+    kernel.module_closure(&recipe.modules)
+}
+
+/// The text that the image carries, if the scenario travels in it.
+pub(crate) fn scenario_text(via: ConfigVia, scenario: &Scenario) -> Result<Option<String>> {
+    (via == ConfigVia::Initramfs).then(|| resolved(scenario)).transpose()
+}
+
+/// Builds the image, or finds it in the cache.
+pub(crate) fn build(
+    init: &Path,
+    modules: LoadedModules,
+    scenario: Option<&str>,
+    paths: &Paths,
+) -> Result<Image> {
+    let init = std::fs::read(init).with_context(|| format!("read(`{}`) failed", init.display()))?;
+    let bytes = assemble(&init, &modules, scenario)?;
+    let sha256 = format!("{:x}", HexDigest(Sha256::digest(&bytes).as_slice()));
+    let path = paths.cache_dir("images")?.join(format!("{sha256}.cpio"));
+    if !path.is_file() {
+        write_whole(&path, &bytes)?;
+    }
+    Ok(Image { path, sha256, missing_modules: modules.missing })
+}
+
+fn assemble(init: &[u8], modules: &LoadedModules, scenario: Option<&str>) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    archive.folder("dev")?;
+    // The kernel opens it for PID 1 before devtmpfs is mounted.
+    archive.character_device("dev/console", 5, 1)?;
+    archive.file("init", init, 0o755)?;
+    archive.folder(initramfs::MODULES.trim_start_matches('/'))?;
+    for (index, module) in modules.files.iter().enumerate() {
+        let name = format!("{}/{index:02}-{}.ko", &initramfs::MODULES[1..], module.name);
+        archive.file(&name, &module.bytes, 0o644)?;
+    }
+    if let Some(text) = scenario {
+        archive.file(initramfs::SCENARIO.trim_start_matches('/'), text.as_bytes(), 0o644)?;
+    }
+    archive.finish()
+}
+
+/// Under its final name only when it is complete; two writers write the same bytes.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let full = || {
+        Refusal::host(
+            format!("write(`{}`) failed", path.display()),
+            "free some space, or set SCHEDLAB_CACHE to another folder",
+        )
+    };
+    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(full)?;
+    file.write_all(bytes).with_context(full)?;
+    file.persist(path).with_context(full)?;
+    Ok(())
+}
+
+/// Lower-case hex of a digest.
+pub(crate) struct HexDigest<'a>(pub(crate) &'a [u8]);
+
+impl std::fmt::LowerHex for HexDigest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Module;
+
+    fn modules() -> LoadedModules {
+        let module = |name: &str| Module { name: name.into(), bytes: vec![1, 2, 3] };
+        LoadedModules {
+            files: vec![module("virtio"), module("virtio_blk")],
+            builtin: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut rest = bytes;
+        loop {
+            let reader = ::cpio::NewcReader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                return names;
+            }
+            names.push(format!("{:o} {}", reader.entry().mode(), reader.entry().name()));
+            rest = reader.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_listing_is_what_the_guest_expects() {
+        let bytes = assemble(b"elf", &modules(), Some("{}")).unwrap();
+        insta::assert_snapshot!(names(&bytes).join("\n"), @r"
+        40755 dev
+        20600 dev/console
+        100755 init
+        40755 modules
+        100644 modules/00-virtio.ko
+        100644 modules/01-virtio_blk.ko
+        100644 scenario.json
+        ");
+    }
+
+    #[test]
+    fn the_same_inputs_are_the_same_bytes() {
+        let build = || assemble(b"elf", &modules(), None).unwrap();
+        assert_eq!(build(), build());
+        assert_ne!(build(), assemble(b"elf", &modules(), Some("{}")).unwrap());
+    }
+}

@@ -1,0 +1,192 @@
+//! The QEMU command line, one function a concern. Nothing here looks at the machine: the same
+//! [`Guest`] gives the same arguments. Called by `run`.
+
+use super::accel::Accel;
+use guest_init::proto::serial;
+use std::path::PathBuf;
+
+/// Everything that shapes the virtual machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    pub(crate) accel: Accel,
+    pub(crate) cpus: usize,
+    pub(crate) memory_mib: u64,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    pub(crate) cmdline: String,
+    pub(crate) console: PathBuf,
+    pub(crate) frames: PathBuf,
+    /// The workload's disk, `/dev/vda`.
+    pub(crate) disk: Option<DiskFile>,
+    /// The scenario's disk, read-only.
+    pub(crate) scenario_disk: Option<DiskFile>,
+}
+
+/// A raw image behind a virtio-blk device.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskFile {
+    pub(crate) path: PathBuf,
+    pub(crate) format: &'static str,
+}
+
+/// Slots on the PCI bus: the order in which the guest names its disks.
+const DISK_SLOT: u32 = 0x8;
+const SCENARIO_SLOT: u32 = 0x9;
+
+/// The arguments after `qemu-system-x86_64`.
+pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
+    [
+        bare_machine(),
+        acceleration(guest.accel),
+        size(guest.cpus, guest.memory_mib),
+        control(),
+        serial_ports(guest),
+        disks(guest),
+        boot(guest),
+    ]
+    .concat()
+}
+
+/// No devices but those named below, no window, and a reset ends it.
+fn bare_machine() -> Vec<String> {
+    strings(&["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc", "-no-reboot"])
+}
+
+fn acceleration(accel: Accel) -> Vec<String> {
+    match accel {
+        Accel::Kvm => strings(&["-accel", "kvm", "-cpu", "host"]),
+        // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
+        Accel::Tcg => strings(&["-accel", "tcg,thread=single", "-cpu", "max"]),
+    }
+}
+
+fn size(cpus: usize, memory_mib: u64) -> Vec<String> {
+    vec!["-smp".into(), cpus.to_string(), "-m".into(), format!("{memory_mib}M")]
+}
+
+/// QMP on standard input and output: no socket, no path, gone with the process.
+fn control() -> Vec<String> {
+    strings(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"])
+}
+
+/// ttyS0 is the kernel's console, ttyS1 carries frames and nothing else.
+fn serial_ports(guest: &Guest) -> Vec<String> {
+    let port = |id: &str, path: &PathBuf| {
+        let file = format!("file,id={id},path={}", option_value(path));
+        [vec!["-chardev".into(), file], vec!["-serial".into(), format!("chardev:{id}")]].concat()
+    };
+    [port("console", &guest.console), port("frames", &guest.frames)].concat()
+}
+
+fn disks(guest: &Guest) -> Vec<String> {
+    let device = |id: &str, disk: &DiskFile, serial: &str, slot: u32, more: &str| {
+        let file = option_value(&disk.path);
+        vec![
+            "-drive".into(),
+            format!("if=none,id={id},file={file},format={}{more}", disk.format),
+            "-device".into(),
+            format!("virtio-blk-pci,drive={id},serial={serial},addr={slot:#x}"),
+        ]
+    };
+    let workload = guest.disk.as_ref().map(|d| device("disk", d, serial::DISK, DISK_SLOT, ""));
+    let scenario = guest.scenario_disk.as_ref();
+    let scenario =
+        scenario.map(|d| device("scenario", d, serial::SCENARIO, SCENARIO_SLOT, ",readonly=on"));
+    workload.into_iter().chain(scenario).flatten().collect()
+}
+
+fn boot(guest: &Guest) -> Vec<String> {
+    vec![
+        "-kernel".into(),
+        guest.kernel.display().to_string(),
+        "-initrd".into(),
+        guest.initramfs.display().to_string(),
+        "-append".into(),
+        guest.cmdline.clone(),
+    ]
+}
+
+/// A path inside a comma-separated option: QEMU reads `,,` as a comma.
+fn option_value(path: &std::path::Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest() -> Guest {
+        Guest {
+            accel: Accel::Tcg,
+            cpus: 2,
+            memory_mib: 512,
+            kernel: "/k/vmlinuz".into(),
+            initramfs: "/c/image.cpio".into(),
+            cmdline: "console=ttyS0 panic=-1".into(),
+            console: "/run/console.log".into(),
+            frames: "/run/frames.log".into(),
+            disk: None,
+            scenario_disk: None,
+        }
+    }
+
+    fn shown(guest: &Guest) -> String {
+        arguments(guest).join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    fn the_plain_guest() {
+        insta::assert_snapshot!(shown(&guest()), @r"
+        -no-user-config
+        -nodefaults
+        -display none
+        -machine pc
+        -no-reboot
+        -accel tcg,thread=single
+        -cpu max
+        -smp 2
+        -m 512M
+        -chardev stdio,id=qmp,signal=off
+        -mon chardev=qmp,mode=control
+        -chardev file,id=console,path=/run/console.log
+        -serial chardev:console
+        -chardev file,id=frames,path=/run/frames.log
+        -serial chardev:frames
+        -kernel /k/vmlinuz
+        -initrd /c/image.cpio
+        -append console=ttyS0 panic=-1
+        ");
+    }
+
+    #[test]
+    fn the_workloads_disk_comes_first_whatever_else_is_attached() {
+        let file = |path: &str| Some(DiskFile { path: path.into(), format: "raw" });
+        let guest = Guest { disk: file("/r/disk.img"), scenario_disk: file("/r/s.img"), ..guest() };
+        insta::assert_snapshot!(disks(&guest).join("\n"), @r"
+        -drive
+        if=none,id=disk,file=/r/disk.img,format=raw
+        -device
+        virtio-blk-pci,drive=disk,serial=schedlab-disk,addr=0x8
+        -drive
+        if=none,id=scenario,file=/r/s.img,format=raw,readonly=on
+        -device
+        virtio-blk-pci,drive=scenario,serial=schedlab-config,addr=0x9
+        ");
+    }
+
+    #[test]
+    fn kvm_takes_the_hosts_cpu() {
+        let text = shown(&Guest { accel: Accel::Kvm, ..guest() });
+        assert!(text.contains("-accel kvm\n-cpu host"), "{text}");
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled() {
+        let text = shown(&Guest { console: "/a,b/console.log".into(), ..guest() });
+        assert!(text.contains("path=/a,,b/console.log"), "{text}");
+    }
+}

@@ -1,0 +1,153 @@
+//! A running QEMU: started with pipes for QMP and its complaints, ended with us. Called by
+//! `run::watch`.
+
+use super::qmp::{Command, Notice, parse};
+use crate::error::Refusal;
+use crate::sys::die_with_parent;
+use anyhow::{Context as _, Result};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStdin, Stdio};
+
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// How QEMU ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QemuEnd {
+    Exited(i32),
+    Signaled(i32),
+}
+
+/// A QEMU that runs, or has ended and was not looked at yet.
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    child: Child,
+    pidfd: OwnedFd,
+    commands: ChildStdin,
+    notices: Pipe,
+    complaints: Pipe,
+}
+
+/// A pipe read without blocking.
+#[derive(Debug)]
+struct Pipe {
+    file: std::fs::File,
+    text: Vec<u8>,
+}
+
+/// `QEMU emulator version 7.2.22 (Debian ...)`, as QEMU says it.
+pub(crate) fn version() -> Result<String> {
+    let output = command().arg("--version").output().with_context(missing)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("QEMU emulator version ")
+        .to_owned())
+}
+
+fn missing() -> Refusal {
+    Refusal::host(
+        format!("starting `{PROGRAM}` failed"),
+        "install it: apt-get install --no-install-recommends qemu-system-x86",
+    )
+}
+
+fn command() -> std::process::Command {
+    std::process::Command::new(PROGRAM)
+}
+
+impl Qemu {
+    /// Starts QEMU; it is killed should this thread end first.
+    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+        let mut command = command();
+        command.args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = die_with_parent(&mut command).spawn().with_context(missing)?;
+        let (Some(commands), Some(notices), Some(complaints)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            anyhow::bail!("QEMU's pipes are gone");
+        };
+        let pid = Pid::from_child(&child);
+        Ok(Self {
+            pidfd: pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open(QEMU) failed")?,
+            child,
+            commands,
+            notices: Pipe::new(notices.into())?,
+            complaints: Pipe::new(complaints.into())?,
+        })
+    }
+
+    /// Sends a command. A QEMU that is gone does not hear it, and `ended` will say so.
+    pub(crate) fn tell(&mut self, command: Command) {
+        let _ = self.commands.write_all(command.line().as_bytes());
+    }
+
+    /// What QEMU has said since the last call.
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
+        self.notices.read_available();
+        let text = &mut self.notices.text;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines: Vec<u8> = text.drain(..whole).collect();
+        String::from_utf8_lossy(&lines).lines().filter_map(parse).collect()
+    }
+
+    /// Everything QEMU has complained about so far.
+    pub(crate) fn complaints(&mut self) -> String {
+        self.complaints.read_available();
+        String::from_utf8_lossy(&self.complaints.text).into_owned()
+    }
+
+    /// How QEMU ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<QemuEnd>> {
+        let status = self.child.try_wait().context("waitpid(QEMU) failed")?;
+        Ok(status.map(|status| match status.signal() {
+            Some(signal) => QemuEnd::Signaled(signal),
+            None => QemuEnd::Exited(status.code().unwrap_or(-1)),
+        }))
+    }
+
+    /// Descriptors that become readable when there is news.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.notices.file.as_fd(), self.pidfd.as_fd()]
+    }
+
+    /// Ends QEMU at once.
+    pub(crate) fn kill(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        if matches!(self.ended(), Ok(None)) {
+            self.kill();
+        }
+    }
+}
+
+impl Pipe {
+    fn new(fd: OwnedFd) -> Result<Self> {
+        let flags = fcntl_getfl(&fd).context("fcntl(F_GETFL) failed")?;
+        fcntl_setfl(&fd, flags | OFlags::NONBLOCK).context("fcntl(F_SETFL) failed")?;
+        Ok(Self { file: fd.into(), text: Vec::new() })
+    }
+
+    fn read_available(&mut self) {
+        let mut chunk = [0; 4096];
+        loop {
+            match self.file.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(n) => self.text.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The few lines of QMP that are needed: what QEMU tells us, what we tell it. Pure text in and
+//! out; `process` owns the pipes. See QEMU's QMP reference for the names.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What we ask of QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    Capabilities,
+    QueryStatus,
+    InjectNmi,
+    Quit,
+}
+
+impl Command {
+    /// The line to send.
+    pub(super) fn line(self) -> &'static str {
+        match self {
+            Self::Capabilities => "{\"execute\":\"qmp_capabilities\"}\n",
+            Self::QueryStatus => "{\"execute\":\"query-status\"}\n",
+            Self::InjectNmi => "{\"execute\":\"inject-nmi\"}\n",
+            Self::Quit => "{\"execute\":\"quit\"}\n",
+        }
+    }
+}
+
+/// What QEMU says, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// The greeting: commands are taken from now on.
+    Ready,
+    /// The vCPUs stopped; why is what `query-status` tells.
+    Stopped,
+    /// Answer to `query-status`, `running` or `internal-error`.
+    Status(String),
+    /// A command was refused.
+    Refused(String),
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "QMP")]
+    greeting: Option<Value>,
+    event: Option<String>,
+    #[serde(rename = "return")]
+    answer: Option<Value>,
+    error: Option<Value>,
+}
+
+/// One line of QEMU's; `None` for what does not matter.
+pub(super) fn parse(line: &str) -> Option<Notice> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    if line.greeting.is_some() {
+        return Some(Notice::Ready);
+    }
+    if let Some(error) = line.error {
+        let text = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given");
+        return Some(Notice::Refused(text.to_owned()));
+    }
+    if line.event.as_deref() == Some("STOP") {
+        return Some(Notice::Stopped);
+    }
+    let status = line.answer?.get("status")?.as_str()?.to_owned();
+    Some(Notice::Status(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_dying_kvm_guest() {
+        let lines = [
+            r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}"#,
+            r#"{"return": {}}"#,
+            r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}"#,
+            r#"{"return": {"status": "internal-error", "singlestep": false, "running": false}}"#,
+            r#"{"error": {"class": "GenericError", "desc": "no"}}"#,
+            "garbage",
+        ];
+        let notices: Vec<_> = lines.iter().filter_map(|line| parse(line)).collect();
+        let expected = [
+            Notice::Ready,
+            Notice::Stopped,
+            Notice::Status("internal-error".into()),
+            Notice::Refused("no".into()),
+        ];
+        assert_eq!(notices, expected);
+    }
+}

@@ -1,0 +1,178 @@
+//! The report of a run: the document that `--json` prints and the run folder keeps. It holds no
+//! fact of the host but the QEMU build; those are in `host.json`. Called by `cmd`.
+
+mod table;
+
+pub(crate) use table::{print_checks, print_run, print_workers};
+
+use crate::run::{BootPlan, Observed, Splat, Verdict};
+use guest_init::proto::{DiskUse, Hello};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use workloads::{Check, Latency, LatencySummary, Scenario, WorkerReport};
+
+/// Raised whenever a field changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+
+/// `report.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunReport {
+    pub(crate) schema: u32,
+    pub(crate) verdict: Verdict,
+    pub(crate) advice: Option<String>,
+    pub(crate) kernel: KernelFacts,
+    pub(crate) machine: MachineFacts,
+    /// A sched_ext scheduler, when one is loaded.
+    pub(crate) scheduler: Option<serde_json::Value>,
+    pub(crate) scenario: Scenario,
+    /// How the scenario reached the guest.
+    pub(crate) scenario_source: Option<String>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) workers: Vec<WorkerReport>,
+    pub(crate) totals: Totals,
+    /// What the kernel complained about on its console, allowed or not.
+    pub(crate) splats: Vec<Splat>,
+    /// What the guest remarked, in order.
+    pub(crate) notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KernelFacts {
+    pub(crate) release: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+    /// What this kernel's scheduler offers, as the guest found it.
+    pub(crate) features: Vec<String>,
+    /// Modules that were loaded for the run.
+    pub(crate) modules: Vec<String>,
+    /// Modules of the image recipe that this kernel does not have.
+    pub(crate) missing_modules: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MachineFacts {
+    pub(crate) cpus: usize,
+    /// Sockets, cores and threads, as `1s2c1t`.
+    pub(crate) topology: String,
+    pub(crate) memory_mib: u64,
+    pub(crate) accel: String,
+    pub(crate) deterministic: bool,
+    pub(crate) qemu: String,
+    /// The clock behind every time in this report.
+    pub(crate) clocksource: Option<String>,
+}
+
+/// Sums over all workers; latencies are merged by meaning.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) workers: usize,
+    pub(crate) iterations: u64,
+    pub(crate) work_units: u64,
+    pub(crate) cpu_time_ns: Option<u64>,
+    pub(crate) run_delay_ns: Option<u64>,
+    pub(crate) voluntary_switches: Option<u64>,
+    pub(crate) involuntary_switches: Option<u64>,
+    pub(crate) migrations: Option<u64>,
+    /// The longest wall time of a worker.
+    pub(crate) wall_time_ns: u64,
+    pub(crate) latency: BTreeMap<Latency, LatencySummary>,
+    /// Where the I/O types worked: a device or a folder.
+    pub(crate) io: Option<String>,
+    /// Block counters of the workload's disk over the run.
+    pub(crate) disk: Option<DiskUse>,
+}
+
+impl RunReport {
+    /// The report of a run that was watched to its end.
+    pub(crate) fn new(
+        plan: &BootPlan,
+        accel: &str,
+        qemu: &str,
+        seen: Observed,
+        judged: (Verdict, Option<String>, Vec<Check>),
+    ) -> Self {
+        let (verdict, advice, checks) = judged;
+        let mut workers = seen.reports;
+        workers.sort_by_key(|worker| worker.index);
+        let hello = seen.hello;
+        let (source, io, modules) = match seen.plan {
+            Some(plan) => (Some(plan.source), Some(plan.io), plan.modules),
+            None => (None, None, Vec::new()),
+        };
+        Self {
+            schema: SCHEMA,
+            verdict,
+            advice,
+            kernel: kernel_facts(plan, hello.as_ref(), modules),
+            machine: machine_facts(plan, hello.as_ref(), accel, qemu),
+            scheduler: None,
+            scenario: plan.scenario.clone(),
+            scenario_source: source,
+            checks,
+            totals: totals(&workers, io, seen.end.and_then(|end| end.disk)),
+            workers,
+            splats: seen.console.splats,
+            notes: seen.notes,
+        }
+    }
+}
+
+fn kernel_facts(plan: &BootPlan, hello: Option<&Hello>, modules: Vec<String>) -> KernelFacts {
+    let (release, version) = match hello {
+        Some(hello) => (hello.release.clone(), hello.version.clone()),
+        None => (plan.kernel.release.clone(), plan.kernel.version.clone()),
+    };
+    KernelFacts {
+        release,
+        version,
+        sha256: plan.kernel.sha256.clone(),
+        features: hello.map(|hello| hello.features.clone()).unwrap_or_default(),
+        modules,
+        missing_modules: plan.image.missing_modules.clone(),
+    }
+}
+
+fn machine_facts(plan: &BootPlan, hello: Option<&Hello>, accel: &str, qemu: &str) -> MachineFacts {
+    MachineFacts {
+        cpus: plan.cpus,
+        topology: format!("1s{}c1t", plan.cpus),
+        memory_mib: plan.memory_mib,
+        accel: accel.to_owned(),
+        deterministic: false,
+        qemu: qemu.to_owned(),
+        clocksource: hello.map(|hello| hello.clocksource.clone()),
+    }
+}
+
+/// Sums over `workers`. A counter that one of them lacks has no sum.
+pub(crate) fn totals(
+    workers: &[WorkerReport],
+    io: Option<String>,
+    disk: Option<DiskUse>,
+) -> Totals {
+    let sum =
+        |field: fn(&WorkerReport) -> Option<u64>| workers.iter().map(field).sum::<Option<u64>>();
+    let kinds = workers.iter().flat_map(|worker| worker.latency.keys().copied());
+    let merged = |kind| {
+        let parts = workers.iter().filter_map(|worker| worker.latency.get(&kind));
+        LatencySummary::merged(parts).map(|all| (kind, all))
+    };
+    Totals {
+        workers: workers.len(),
+        iterations: workers.iter().map(|worker| worker.iterations).sum(),
+        work_units: workers.iter().map(|worker| worker.work_units).sum(),
+        cpu_time_ns: sum(|worker| worker.cpu_time_ns),
+        run_delay_ns: sum(|worker| worker.run_delay_ns),
+        voluntary_switches: sum(|worker| worker.voluntary_switches),
+        involuntary_switches: sum(|worker| worker.involuntary_switches),
+        migrations: sum(|worker| worker.migrations),
+        wall_time_ns: workers.iter().map(|worker| worker.wall_time_ns).max().unwrap_or(0),
+        latency: kinds
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .filter_map(merged)
+            .collect(),
+        io,
+        disk,
+    }
+}

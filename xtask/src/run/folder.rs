@@ -1,0 +1,194 @@
+//! The folder of a run: what goes in, what comes out, and the facts of the host that must stay
+//! out of the report. Called by `cmd::vm` and `cmd::report`.
+
+use crate::error::Refusal;
+use crate::paths::Paths;
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// An existing folder, ours alone.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+/// `host.json`: what differs from machine to machine and from run to run.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostFacts {
+    pub(crate) started: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) qemu: String,
+    pub(crate) accel: String,
+    pub(crate) accel_reason: String,
+    pub(crate) kernel_image: PathBuf,
+    pub(crate) kernel_package: Option<String>,
+    pub(crate) initramfs: PathBuf,
+    pub(crate) initramfs_sha256: String,
+    pub(crate) host_release: String,
+    pub(crate) host_cpus: usize,
+    pub(crate) load_average: String,
+    /// Absent until the run has ended.
+    pub(crate) timings: Option<Timings>,
+}
+
+/// Wall times of the host.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Timings {
+    /// From QEMU's start to the guest's first frame.
+    pub(crate) boot_ms: Option<u64>,
+    /// From the first frame to the last.
+    pub(crate) run_ms: Option<u64>,
+    /// From QEMU's start to its end.
+    pub(crate) total_ms: u64,
+}
+
+impl Folder {
+    /// The folder the user named, which must be new or empty, or one named by scenario and date.
+    pub(crate) fn create(out: Option<&Path>, name: &str, paths: &Paths) -> Result<Self> {
+        match out {
+            Some(path) => Self::named(path),
+            None => Self::dated(&paths.runs, name),
+        }
+    }
+
+    fn named(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).with_context(|| {
+            Refusal::host(
+                format!("create_dir_all(`{}`) failed", path.display()),
+                "pass a folder that can be written as --out",
+            )
+        })?;
+        let occupied = std::fs::read_dir(path)
+            .with_context(|| format!("read_dir(`{}`) failed", path.display()))?
+            .next()
+            .is_some();
+        if occupied {
+            return Err(Refusal::input(
+                format!("`{}` is not empty", path.display()),
+                "pass a new folder as --out; a run never overwrites another",
+            )
+            .into());
+        }
+        Ok(Self { path: path.to_path_buf() })
+    }
+
+    fn dated(runs: &Path, name: &str) -> Result<Self> {
+        let hint = || {
+            Refusal::host(
+                format!("creating a run folder in `{}` failed", runs.display()),
+                "pass --out DIR",
+            )
+        };
+        std::fs::create_dir_all(runs).with_context(hint)?;
+        let stamp = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let stamp = stamp.replace([':', '-'], "").replace('T', "-");
+        let stem = format!("{}-{}", file_name(name), stamp.trim_end_matches('Z'));
+        for attempt in 1_u32.. {
+            let suffix = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+            let path = runs.join(format!("{stem}{suffix}"));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(hint),
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn console(&self) -> PathBuf {
+        self.path.join("console.log")
+    }
+
+    pub(crate) fn frames(&self) -> PathBuf {
+        self.path.join("frames.log")
+    }
+
+    /// Writes `value` as indented JSON.
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let text =
+            serde_json::to_string_pretty(value).with_context(|| format!("serialize({name})"))?;
+        self.write(name, &(text + "\n"))
+    }
+
+    /// Writes the QEMU command as a shell would take it.
+    pub(crate) fn write_arguments(&self, arguments: &[String]) -> Result<()> {
+        let words: Vec<_> = arguments.iter().map(|word| shell_word(word)).collect();
+        self.write("qemu.args", &format!("qemu-system-x86_64 {}\n", words.join(" ")))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path.join(name);
+        std::fs::write(&path, text).with_context(|| {
+            Refusal::host(
+                format!("write(`{}`) failed", path.display()),
+                "free some space, or pass --out",
+            )
+        })
+    }
+
+    /// Puts the files of an attempt that proved nothing but the accelerator's fault aside.
+    pub(crate) fn set_aside(&self, name: &str) -> Result<()> {
+        let aside = self.path.join(name);
+        std::fs::create_dir_all(&aside)
+            .with_context(|| format!("create_dir_all(`{}`) failed", aside.display()))?;
+        for file in [self.console(), self.frames()] {
+            if let Some(file_name) = file.file_name().filter(|_| file.exists()) {
+                std::fs::rename(&file, aside.join(file_name))
+                    .with_context(|| format!("rename(`{}`) failed", file.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A scenario's name as part of a file name.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+    let name: String = name.chars().map(plain).take(60).collect();
+    if name.is_empty() { "run".into() } else { name }
+}
+
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_folder_must_be_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        Folder::named(&path).unwrap();
+        std::fs::write(path.join("report.json"), "{}").unwrap();
+        assert!(Folder::named(&path).unwrap_err().to_string().contains("not empty"));
+    }
+
+    #[test]
+    fn runs_in_the_same_second_get_their_own_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders: Vec<_> = (0..3).map(|_| Folder::dated(dir.path(), "a b").unwrap()).collect();
+        assert_ne!(folders[0].path(), folders[1].path());
+        assert_ne!(folders[1].path(), folders[2].path());
+        assert!(folders[0].path().file_name().unwrap().to_str().unwrap().starts_with("a-b-2"));
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(shell_word("a=b,c"), "a=b,c");
+        assert_eq!(shell_word("a b's"), r"'a b'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

@@ -1,0 +1,15 @@
+//! One boot of one kernel with one scenario: plan it, watch it, judge it, keep it. Called by
+//! `cmd::vm`.
+
+mod console;
+mod folder;
+mod plan;
+mod tail;
+mod verdict;
+mod watch;
+
+pub(crate) use console::{Console, Splat};
+pub(crate) use folder::{Folder, HostFacts, Timings};
+pub(crate) use plan::{BootPlan, ConfigVia, DISK_DRIVER, Disk, Limits, choose_via, resolved};
+pub(crate) use verdict::{Verdict, conclude};
+pub(crate) use watch::{Observed, Stop, watch};

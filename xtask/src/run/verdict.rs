@@ -1,0 +1,287 @@
+//! From what was seen to one verdict and one sentence of advice. No result is never a pass, and
+//! everything that is not an expectation has a name of its own. Called by `cmd::vm`.
+
+use super::watch::{Observed, Stop};
+use crate::error::exit;
+use crate::qemu::QemuEnd;
+use serde::{Deserialize, Serialize};
+use workloads::{Check, Outcome};
+
+/// The name of a run's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// Every expectation holds.
+    Pass,
+    /// An expectation does not hold.
+    Fail,
+    /// Something could not be measured.
+    Inconclusive,
+    /// PID 1 never spoke.
+    BootFailed,
+    /// The kernel panicked after PID 1 had spoken.
+    Panic,
+    /// PID 1 fell silent.
+    Hang,
+    /// The run took longer than it may.
+    Timeout,
+    /// Reports are missing or damaged.
+    ReportLost,
+    /// The guest said that it could not do what was asked.
+    GuestError,
+    /// A worker died.
+    WorkerDied,
+    /// QEMU failed, was killed or halted the guest.
+    QemuFailed,
+    /// The kernel complained on its console.
+    Splat,
+    /// The user ended the run.
+    Interrupted,
+}
+
+impl Verdict {
+    /// The exit code of a command whose run ended so.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => exit::PASS,
+            Self::Fail => exit::FAIL,
+            Self::Inconclusive => exit::INCONCLUSIVE,
+            Self::Interrupted => exit::INTERRUPTED,
+            _ => exit::GUEST,
+        }
+    }
+
+    /// The name as reports spell it.
+    pub(crate) fn name(self) -> String {
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|v| Some(v.as_str()?.to_owned()))
+            .unwrap_or_default()
+    }
+}
+
+/// The verdict on `seen`, whose reports gave `checks`; with advice unless it passed.
+pub(crate) fn conclude(seen: &Observed, checks: &[Check]) -> (Verdict, Option<String>) {
+    let trouble = stopped_by_us(seen)
+        .or_else(|| kernel_died(seen))
+        .or_else(|| incomplete(seen))
+        .or_else(|| guest_error(seen))
+        .or_else(|| spoiled(seen));
+    if let Some((verdict, advice)) = trouble {
+        return (verdict, Some(advice));
+    }
+    let with = |outcome: Outcome| {
+        let names = checks.iter().filter(|c| c.outcome == outcome).map(|c| c.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match (with(Outcome::Fail), with(Outcome::Inconclusive)) {
+        (failed, _) if !failed.is_empty() => {
+            (Verdict::Fail, Some(format!("not as expected: {failed}; see the checks")))
+        }
+        (_, unknown) if !unknown.is_empty() => {
+            (Verdict::Inconclusive, Some(format!("could not be judged: {unknown}; see the checks")))
+        }
+        _ => (Verdict::Pass, None),
+    }
+}
+
+fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
+    let (verdict, advice) = match seen.stop {
+        Stop::Interrupted => (Verdict::Interrupted, "ended by the user"),
+        Stop::Halted => (
+            Verdict::QemuFailed,
+            "QEMU halted the guest; under KVM this is the host's KVM failing: try --accel tcg",
+        ),
+        Stop::BootTimeout => (
+            Verdict::BootFailed,
+            "PID 1 did not speak in time: is the kernel's serial console 8250 built in? \
+             On a slow host raise --boot-timeout",
+        ),
+        Stop::Silence => (
+            Verdict::Hang,
+            "PID 1 (SCHED_FIFO 99) got no CPU; the back-traces after the NMI are in console.log",
+        ),
+        Stop::Timeout => (
+            Verdict::Timeout,
+            "PID 1 lives but the run does not end; back-traces are in console.log. \
+             On a slow host raise --timeout",
+        ),
+        Stop::Ended(_) | Stop::Finished => return None,
+    };
+    Some((verdict, advice.to_owned()))
+}
+
+fn kernel_died(seen: &Observed) -> Option<(Verdict, String)> {
+    if let Some(panic) = &seen.console.panic {
+        return Some(match seen.hello {
+            None => (
+                Verdict::BootFailed,
+                format!(
+                    "{panic}. Before PID 1 spoke: does this kernel take an initramfs and /init?"
+                ),
+            ),
+            Some(_) => (Verdict::Panic, format!("{panic}. The back-trace is in console.log")),
+        });
+    }
+    match seen.stop {
+        Stop::Ended(QemuEnd::Exited(0)) | Stop::Finished => None,
+        Stop::Ended(end) => {
+            let complaint = seen.complaints.lines().next_back().unwrap_or("it said nothing");
+            Some((Verdict::QemuFailed, format!("QEMU ended ({end:?}): {complaint}")))
+        }
+        _ => None,
+    }
+}
+
+fn incomplete(seen: &Observed) -> Option<(Verdict, String)> {
+    if seen.hello.is_none() {
+        let text = "the guest ended before PID 1 spoke; console.log shows how far it came";
+        return Some((Verdict::BootFailed, text.into()));
+    }
+    let lost = |what: String| {
+        Some((Verdict::ReportLost, format!("{what}; see frames.log and console.log")))
+    };
+    let Some(end) = &seen.end else {
+        return lost("the guest ended without a last frame".into());
+    };
+    if !seen.damage.is_none() || seen.unfinished > 0 {
+        let damage = seen.damage;
+        return lost(format!(
+            "{} frames are missing and {} lines are damaged",
+            damage.missing, damage.bad_lines
+        ));
+    }
+    if end.error.is_some() {
+        return None;
+    }
+    let planned = seen.plan.as_ref().map_or(0, |plan| plan.workers);
+    if seen.reports.len() != planned || end.reports != planned {
+        return lost(format!(
+            "{planned} reports were announced, {} sent, {} arrived",
+            end.reports,
+            seen.reports.len()
+        ));
+    }
+    None
+}
+
+fn guest_error(seen: &Observed) -> Option<(Verdict, String)> {
+    let error = seen.end.as_ref()?.error.as_ref()?;
+    Some((Verdict::GuestError, error.clone()))
+}
+
+fn spoiled(seen: &Observed) -> Option<(Verdict, String)> {
+    let dead: Vec<_> =
+        seen.reports.iter().filter_map(|r| Some((r, r.exit_info.as_ref()?))).collect();
+    if let Some((worker, how)) = dead.first() {
+        let count = dead.len();
+        let (index, tid) = (worker.index, worker.tid);
+        return Some((
+            Verdict::WorkerDied,
+            format!("{count} died; first worker {index} (tid {tid}): {how:?}"),
+        ));
+    }
+    let splat = seen.console.splats.iter().find(|splat| splat.allowed_by.is_none())?;
+    Some((
+        Verdict::Splat,
+        format!(
+            "console.log:{}: {}; --allow-splat REGEX lets a known one pass",
+            splat.line, splat.text
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::console::Console;
+    use guest_init::frame::Damage;
+    use guest_init::proto::{End, Hello, Plan};
+    use std::time::Duration;
+    use workloads::{ExitInfo, Scenario, WorkerReport};
+
+    /// A run of one worker in which nothing went wrong.
+    fn good() -> Observed {
+        Observed {
+            stop: Stop::Ended(QemuEnd::Exited(0)),
+            hello: Some(Hello::default()),
+            plan: Some(Plan {
+                workers: 1,
+                scenario: Scenario::default(),
+                source: "cmdline".into(),
+                io: "/tmp".into(),
+                modules: Vec::new(),
+            }),
+            notes: Vec::new(),
+            reports: vec![WorkerReport::default()],
+            end: Some(End { reports: 1, ..End::default() }),
+            damage: Damage::default(),
+            unfinished: 0,
+            console: Console::new(Vec::new()),
+            complaints: String::new(),
+            boot: Some(Duration::ZERO),
+            run: Some(Duration::ZERO),
+            total: Duration::ZERO,
+        }
+    }
+
+    fn verdict(change: impl FnOnce(&mut Observed)) -> Verdict {
+        let mut seen = good();
+        change(&mut seen);
+        let (verdict, advice) = conclude(&seen, &[]);
+        assert_eq!(advice.is_none(), verdict == Verdict::Pass);
+        verdict
+    }
+
+    #[test]
+    fn nothing_wrong_is_a_pass() {
+        assert_eq!(verdict(|_| {}), Verdict::Pass);
+    }
+
+    #[test]
+    fn no_result_is_never_a_pass() {
+        assert_eq!(verdict(|s| s.end = None), Verdict::ReportLost);
+        assert_eq!(verdict(|s| s.reports.clear()), Verdict::ReportLost);
+        assert_eq!(verdict(|s| s.plan = None), Verdict::ReportLost);
+        assert_eq!(verdict(|s| s.hello = None), Verdict::BootFailed);
+        assert_eq!(verdict(|s| s.damage.missing = 1), Verdict::ReportLost);
+        assert_eq!(verdict(|s| s.damage.bad_lines = 1), Verdict::ReportLost);
+        assert_eq!(verdict(|s| s.unfinished = 3), Verdict::ReportLost);
+        assert_eq!(verdict(|s| s.stop = Stop::Ended(QemuEnd::Signaled(9))), Verdict::QemuFailed);
+    }
+
+    #[test]
+    fn a_panic_is_a_failed_boot_before_pid_1_and_a_panic_after() {
+        let panic = |s: &mut Observed| s.console.panic = Some("Kernel panic".into());
+        assert_eq!(verdict(panic), Verdict::Panic);
+        assert_eq!(
+            verdict(|s| {
+                panic(s);
+                s.hello = None;
+            }),
+            Verdict::BootFailed
+        );
+    }
+
+    #[test]
+    fn the_panic_that_our_nmi_makes_is_still_a_hang() {
+        assert_eq!(
+            verdict(|s| {
+                s.stop = Stop::Silence;
+                s.console.panic = Some("Kernel panic".into());
+            }),
+            Verdict::Hang
+        );
+    }
+
+    #[test]
+    fn a_dead_worker_and_a_guests_own_error_have_names() {
+        assert_eq!(
+            verdict(|s| s.reports[0].exit_info = Some(ExitInfo::Signaled(9))),
+            Verdict::WorkerDied
+        );
+        let error =
+            |s: &mut Observed| s.end = Some(End { error: Some("no".into()), ..End::default() });
+        assert_eq!(verdict(error), Verdict::GuestError);
+    }
+}

@@ -1,0 +1,272 @@
+//! Watches a guest from QEMU's start to its end: reads both serial ports and QMP, applies the
+//! limits, and makes a guest that went silent show where it is. Called by `cmd::vm`.
+
+use super::console::Console;
+use super::plan::Limits;
+use super::tail::Tail;
+use crate::progress::Progress;
+use crate::qemu::{Command, Guest, Notice, Qemu, QemuEnd, arguments};
+use anyhow::Result;
+use guest_init::frame::{Damage, Decoder};
+use guest_init::proto::{End, Hello, Message, Plan};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use workloads::WorkerReport;
+
+/// How often the serial files are looked at: often enough to react, rarely enough not to take
+/// the CPU from the guest.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a guest that has panicked, said its last or been sent an NMI may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// QEMU ended by itself.
+    Ended(QemuEnd),
+    /// The guest said its last and did not power off, or panicked and did not reset; ended by us.
+    Finished,
+    /// QEMU stopped the vCPUs with this status, as KVM does when it cannot go on.
+    Halted,
+    /// No first frame in time.
+    BootTimeout,
+    /// No frame for too long.
+    Silence,
+    /// No last frame in time.
+    Timeout,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// Everything that was seen of a guest.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) stop: Stop,
+    pub(crate) hello: Option<Hello>,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) reports: Vec<WorkerReport>,
+    pub(crate) end: Option<End>,
+    pub(crate) damage: Damage,
+    pub(crate) unfinished: usize,
+    pub(crate) console: Console,
+    pub(crate) complaints: String,
+    pub(crate) boot: Option<Duration>,
+    pub(crate) run: Option<Duration>,
+    pub(crate) total: Duration,
+}
+
+/// Boots `guest` and watches it to its end.
+pub(crate) fn watch(
+    guest: &Guest,
+    limits: Limits,
+    console: Console,
+    interrupted: &AtomicBool,
+    progress: &Progress,
+) -> Result<Observed> {
+    let mut watch = Watch::start(guest, limits, console, progress)?;
+    let stop = loop {
+        watch.wait_for_news();
+        if interrupted.load(Ordering::Relaxed) {
+            break Stop::Interrupted;
+        }
+        if let Some(stop) = watch.look()? {
+            break stop;
+        }
+    };
+    watch.finish(stop)
+}
+
+struct Watch<'a> {
+    qemu: Qemu,
+    limits: Limits,
+    progress: &'a Progress,
+    frames: Tail,
+    decoder: Decoder,
+    log: Tail,
+    started: Instant,
+    last_frame: Instant,
+    /// When nothing more is to be expected of this guest, and what the watch then ends with.
+    closing: Option<(Instant, Stop)>,
+    seen: Observed,
+}
+
+impl<'a> Watch<'a> {
+    fn start(
+        guest: &Guest,
+        limits: Limits,
+        console: Console,
+        progress: &'a Progress,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        let qemu = Qemu::start(&arguments(guest))?;
+        progress.update("booting");
+        let seen = Observed {
+            stop: Stop::Finished,
+            hello: None,
+            plan: None,
+            notes: Vec::new(),
+            reports: Vec::new(),
+            end: None,
+            damage: Damage::default(),
+            unfinished: 0,
+            console,
+            complaints: String::new(),
+            boot: None,
+            run: None,
+            total: Duration::ZERO,
+        };
+        Ok(Self {
+            qemu,
+            limits,
+            progress,
+            frames: Tail::new(&guest.frames),
+            decoder: Decoder::default(),
+            log: Tail::new(&guest.console),
+            started,
+            last_frame: started,
+            closing: None,
+            seen,
+        })
+    }
+
+    fn wait_for_news(&self) {
+        let [notices, ended] = self.qemu.descriptors();
+        let mut fds = [
+            PollFd::from_borrowed_fd(notices, PollFlags::IN),
+            PollFd::from_borrowed_fd(ended, PollFlags::IN),
+        ];
+        let timeout = Timespec::try_from(TICK).ok();
+        // A signal ends it early; the caller looks at everything anyway.
+        let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    /// Takes all news; says why to stop, if there is a reason.
+    fn look(&mut self) -> Result<Option<Stop>> {
+        let ended = self.qemu.ended()?;
+        self.read_ports();
+        if let Some(end) = ended {
+            return Ok(Some(
+                self.closing.map_or(Stop::Ended(end), |(_, stop)| self.reason(stop, end)),
+            ));
+        }
+        for notice in self.qemu.notices() {
+            match notice {
+                Notice::Ready => self.qemu.tell(Command::Capabilities),
+                Notice::Stopped => self.qemu.tell(Command::QueryStatus),
+                Notice::Status(status) if status == "running" => {}
+                Notice::Status(status) => {
+                    self.seen.notes.push(format!("QEMU stopped the guest: {status}"));
+                    return Ok(Some(Stop::Halted));
+                }
+                Notice::Refused(why) => self.seen.notes.push(format!("QMP: {why}")),
+            }
+        }
+        Ok(self.limits_reached())
+    }
+
+    /// A guest that ends after its last frame or panic has ended by itself.
+    fn reason(&self, closing: Stop, end: QemuEnd) -> Stop {
+        if closing == Stop::Finished { Stop::Ended(end) } else { closing }
+    }
+
+    fn limits_reached(&mut self) -> Option<Stop> {
+        let now = Instant::now();
+        if let Some((deadline, stop)) = self.closing {
+            return (now >= deadline).then_some(stop);
+        }
+        if self.seen.end.is_some() || self.seen.console.panic.is_some() {
+            self.closing = Some((now + GRACE, Stop::Finished));
+            return None;
+        }
+        let overdue = match self.seen.boot {
+            None if self.started.elapsed() > self.limits.boot => Stop::BootTimeout,
+            Some(boot) if self.started.elapsed() > boot + self.limits.run => Stop::Timeout,
+            Some(_) if self.last_frame.elapsed() > self.limits.silence => Stop::Silence,
+            _ => return None,
+        };
+        self.progress.step(format!("{overdue:?}: asking the guest where it is (NMI)"));
+        self.qemu.tell(Command::InjectNmi);
+        self.closing = Some((now + GRACE, overdue));
+        None
+    }
+
+    fn read_ports(&mut self) {
+        let text = self.log.read();
+        self.seen.console.push(&text);
+        let bytes = self.frames.read();
+        for message in self.decoder.push(&bytes) {
+            self.last_frame = Instant::now();
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Hello(hello) => {
+                let boot = self.started.elapsed();
+                self.progress.step(format!(
+                    "PID 1 after {:.1} s on {}, {} CPUs",
+                    boot.as_secs_f64(),
+                    hello.release,
+                    hello.cpus
+                ));
+                self.seen.boot = Some(boot);
+                self.seen.hello = Some(hello);
+            }
+            Message::Plan(plan) => {
+                let source = &plan.source;
+                self.progress.step(format!("scenario by {source}, {} workers", plan.workers));
+                self.seen.plan = Some(*plan);
+            }
+            Message::Note { text, .. } => {
+                self.progress.update(&text);
+                self.seen.notes.push(text);
+            }
+            Message::Heartbeat { .. } => {}
+            Message::Progress { elapsed_ns, iterations, .. } => {
+                let elapsed = Duration::from_nanos(elapsed_ns).as_secs_f64();
+                self.progress.update(format!("measuring: {elapsed:.1} s, {iterations} iterations"));
+            }
+            Message::Worker(report) => self.seen.reports.push(*report),
+            // The first one counts: what follows an end is a consequence of it.
+            Message::End(end) => {
+                self.seen.run = self.seen.boot.map(|boot| self.started.elapsed() - boot);
+                self.seen.end.get_or_insert(end);
+            }
+        }
+    }
+
+    /// Ends QEMU if it still runs and gathers what is left.
+    fn finish(mut self, stop: Stop) -> Result<Observed> {
+        if self.qemu.ended()?.is_none() {
+            self.quit()?;
+        }
+        self.read_ports();
+        let complaints = self.qemu.complaints();
+        Ok(Observed {
+            stop,
+            damage: self.decoder.damage(),
+            unfinished: self.decoder.unfinished(),
+            complaints,
+            total: self.started.elapsed(),
+            ..self.seen
+        })
+    }
+
+    /// A clean quit, so that disk images are whole; then force.
+    fn quit(&mut self) -> Result<()> {
+        self.qemu.tell(Command::Quit);
+        let deadline = Instant::now() + GRACE;
+        while self.qemu.ended()?.is_none() {
+            if Instant::now() >= deadline {
+                self.qemu.kill();
+                return Ok(());
+            }
+            self.wait_for_news();
+            self.qemu.notices();
+        }
+        Ok(())
+    }
+}

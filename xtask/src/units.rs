@@ -1,0 +1,85 @@
+//! Sizes and times as people write and read them. Called by `cli` and `report::table`.
+
+use crate::run::Disk;
+use std::path::PathBuf;
+
+const MIB: u64 = 1 << 20;
+const MIN_MEMORY_MIB: u64 = 64;
+
+/// `512M` or `2G` in MiB.
+pub(crate) fn parse_mib(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text).ok_or("give a size such as 512M or 2G")?;
+    match bytes / MIB {
+        mib if mib < MIN_MEMORY_MIB => Err(format!("a guest needs at least {MIN_MEMORY_MIB}M")),
+        mib => Ok(mib),
+    }
+}
+
+/// `none`, a size, or the path of an existing image.
+pub(crate) fn parse_disk(text: &str) -> Result<Disk, String> {
+    if text == "none" {
+        return Ok(Disk::None);
+    }
+    match parse_bytes(text) {
+        Some(bytes) if bytes >= MIB && !PathBuf::from(text).exists() => Ok(Disk::Scratch { bytes }),
+        Some(_) if !PathBuf::from(text).exists() => Err("a scratch disk has at least 1M".into()),
+        _ if PathBuf::from(text).is_file() => Ok(Disk::Image { path: text.into() }),
+        _ => Err(format!("`{text}` is no size, no image file and not `none`")),
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match &text[digits.len()..] {
+        "K" | "k" | "KiB" => 1 << 10,
+        "M" | "m" | "MiB" => MIB,
+        "G" | "g" | "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// Nanoseconds with three significant digits and a unit.
+pub(crate) fn show_ns(ns: f64) -> String {
+    const UNITS: [(f64, &str); 3] = [(1e9, "s"), (1e6, "ms"), (1e3, "us")];
+    let (scale, unit) = UNITS.into_iter().find(|(scale, _)| ns >= *scale).unwrap_or((1.0, "ns"));
+    let value = ns / scale;
+    let digits = if value >= 100.0 || unit == "ns" {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_need_a_unit_and_a_minimum() {
+        assert_eq!(parse_mib("1G"), Ok(1024));
+        assert_eq!(parse_mib("512M"), Ok(512));
+        assert!(parse_mib("512").is_err());
+        assert!(parse_mib("1M").unwrap_err().contains("64M"));
+        assert!(parse_mib("99999999999G").is_err());
+    }
+
+    #[test]
+    fn a_disk_is_a_size_an_image_or_none() {
+        assert_eq!(parse_disk("none"), Ok(Disk::None));
+        assert_eq!(parse_disk("64M"), Ok(Disk::Scratch { bytes: 64 << 20 }));
+        assert!(parse_disk("/no/such/image").unwrap_err().contains("no image file"));
+        assert!(parse_disk("1K").is_err());
+    }
+
+    #[test]
+    fn times_keep_three_digits() {
+        assert_eq!(show_ns(12.0), "12 ns");
+        assert_eq!(show_ns(1_234.0), "1.23 us");
+        assert_eq!(show_ns(45_600_000.0), "45.6 ms");
+        assert_eq!(show_ns(7_890_000_000.0), "7.89 s");
+    }
+}
