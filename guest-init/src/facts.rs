@@ -15,10 +15,15 @@ pub(crate) fn hello(started_ns: u64) -> Hello {
         cpus: list_len("/sys/devices/system/cpu/online"),
         nodes: list_len("/sys/devices/system/node/online").max(1),
         memory_kib: memory_kib(),
-        clocksource: trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         features: features(),
         started_ns,
     }
+}
+
+/// The clock in use now; kernels change it in the first seconds.
+pub(crate) fn clocksource() -> Option<String> {
+    let name = trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    (!name.is_empty()).then_some(name)
 }
 
 fn features() -> Vec<String> {

@@ -86,8 +86,6 @@ pub struct Hello {
     pub nodes: usize,
     /// Memory that the kernel manages.
     pub memory_kib: u64,
-    /// The clock behind CLOCK_MONOTONIC.
-    pub clocksource: String,
     /// What this kernel's scheduler offers, `sched_ext` or `preempt:lazy`.
     pub features: Vec<String>,
     /// CLOCK_MONOTONIC when PID 1 began.
@@ -116,6 +114,9 @@ pub struct End {
     pub reports: usize,
     /// Why the guest could not do what was asked, if it could not.
     pub error: Option<String>,
+    /// The clock behind CLOCK_MONOTONIC when the run ended.
+    #[serde(default)]
+    pub clocksource: Option<String>,
     /// Block counters of the workload's disk over the run, if it has one.
     pub disk: Option<DiskUse>,
 }

@@ -1,6 +1,7 @@
 //! The child of PID 1 that runs the workload. What it has to say it writes as JSON lines into a
 //! pipe; PID 1 frames them. If it dies, PID 1 lives and says so.
 
+use crate::facts;
 use crate::proto::{End, Message};
 use crate::storage::{Disk, difference};
 use rustix::fd::OwnedFd;
@@ -35,7 +36,7 @@ pub(crate) fn main(
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let status = if error.is_none() { 0 } else { EXIT_FAILED };
-    let end = End { reports: reports.len(), error, disk: used };
+    let end = End { reports: reports.len(), error, clocksource: facts::clocksource(), disk: used };
     let mut out = out.borrow_mut();
     for report in reports {
         out.send(&Message::Worker(Box::new(report)));

@@ -104,7 +104,8 @@ fn cpu_accounting(reports: &[WorkerReport], cpus: usize) -> Check {
 }
 
 fn progress(reports: &[WorkerReport]) -> Check {
-    let done = |r: &WorkerReport| r.iterations.max(r.work_units);
+    // User code may count work only.
+    let done = |r: &WorkerReport| if r.iterations == 0 { r.work_units } else { r.iterations };
     let stuck = indices(reports, |r| done(r) == 0);
     Check {
         measured: reports.iter().map(done).min().map(float),
@@ -116,15 +117,13 @@ fn progress(reports: &[WorkerReport]) -> Check {
 fn completed(scenario: &Scenario, reports: &[WorkerReport]) -> Check {
     let short = |r: &WorkerReport| scenario.iterations.is_some_and(|n| r.iterations < n);
     let incomplete = indices(reports, |r| !r.completed || short(r));
+    let why =
+        reports.iter().find_map(|r| Some(format!("worker {}: {}", r.index, r.failed.as_ref()?)));
+    let detail = why.unwrap_or_else(|| "workers that ended their loop by themselves".into());
     Check {
         measured: Some(float((reports.len() - incomplete.len()) as u64)),
         bound: Some(float(reports.len() as u64)),
-        ..by_workers(
-            "completed",
-            "workers",
-            "workers that ended their loop by themselves",
-            incomplete,
-        )
+        ..by_workers("completed", "workers", &detail, incomplete)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, WorkerReport};
+use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
 use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
@@ -61,6 +62,8 @@ pub(crate) struct Seat<'a> {
 pub(crate) struct Worker<'a> {
     seat: Seat<'a>,
     begun: bool,
+    /// Whether a spin step is a PAUSE.
+    pauses: bool,
     epoch: u32,
     iterations: u64,
     work_units: u64,
@@ -93,6 +96,7 @@ impl<'a> Worker<'a> {
         Self {
             seat,
             begun: false,
+            pauses: !is_emulated(),
             epoch: 0,
             iterations: 0,
             work_units: 0,
@@ -200,15 +204,21 @@ impl<'a> Worker<'a> {
         self.work_units += units;
     }
 
-    /// `steps` PAUSE instructions, each a unit of work; fewer if the stop comes in between.
+    /// `steps` units of work, each a PAUSE unless emulated; fewer if the stop comes in between.
     #[inline]
     pub(crate) fn spin(&mut self, steps: u64) {
         let mut left = steps;
         while left > 0 {
             let chunk = left.min(SPIN_UNCHECKED);
-            for step in 0..chunk {
-                black_box(step);
-                spin_loop();
+            if self.pauses {
+                (0..chunk).for_each(|step| {
+                    black_box(step);
+                    spin_loop();
+                });
+            } else {
+                (0..chunk).for_each(|step| {
+                    black_box(step);
+                });
             }
             self.work_units += chunk;
             left -= chunk;

@@ -2,6 +2,7 @@
 //! safe signatures only.
 #![expect(unsafe_code, reason = "the boundary to the kernel; safe signatures out")]
 
+pub(crate) mod cpu;
 pub(crate) mod perf;
 pub(crate) mod process;
 pub(crate) mod sched;

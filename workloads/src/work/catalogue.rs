@@ -135,7 +135,7 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    /// Spins with PAUSE and never blocks: load balancing, tick preemption, fairness.
+    /// Spins with PAUSE (without, under TCG) and never blocks: load balancing, tick preemption, fairness.
     SpinWait = spin_wait;
 
     /// Calls sched_yield(2) on every iteration: `do_sched_yield`, requeueing without sleep.

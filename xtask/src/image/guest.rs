@@ -40,6 +40,7 @@ fn compile(paths: &Paths) -> Result<PathBuf> {
     cmd!(sh, "cargo build --quiet --package guest-init --profile guest --target {TARGET} --target-dir {target_dir}")
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .quiet()
         .run()
         .context(Refusal::host(
             "building guest-init failed",

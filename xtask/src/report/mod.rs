@@ -99,17 +99,18 @@ impl RunReport {
             Some(plan) => (Some(plan.source), Some(plan.io), plan.modules),
             None => (None, None, Vec::new()),
         };
+        let (clocksource, disk) = seen.end.map_or((None, None), |end| (end.clocksource, end.disk));
         Self {
             schema: SCHEMA,
             verdict,
             advice,
             kernel: kernel_facts(plan, hello.as_ref(), modules),
-            machine: machine_facts(plan, hello.as_ref(), accel, qemu),
+            machine: machine_facts(plan, clocksource, accel, qemu),
             scheduler: None,
             scenario: plan.scenario.clone(),
             scenario_source: source,
             checks,
-            totals: totals(&workers, io, seen.end.and_then(|end| end.disk)),
+            totals: totals(&workers, io, disk),
             workers,
             splats: seen.console.splats,
             notes: seen.notes,
@@ -132,7 +133,12 @@ fn kernel_facts(plan: &BootPlan, hello: Option<&Hello>, modules: Vec<String>) ->
     }
 }
 
-fn machine_facts(plan: &BootPlan, hello: Option<&Hello>, accel: &str, qemu: &str) -> MachineFacts {
+fn machine_facts(
+    plan: &BootPlan,
+    clocksource: Option<String>,
+    accel: &str,
+    qemu: &str,
+) -> MachineFacts {
     MachineFacts {
         cpus: plan.cpus,
         topology: format!("1s{}c1t", plan.cpus),
@@ -140,7 +146,7 @@ fn machine_facts(plan: &BootPlan, hello: Option<&Hello>, accel: &str, qemu: &str
         accel: accel.to_owned(),
         deterministic: false,
         qemu: qemu.to_owned(),
-        clocksource: hello.map(|hello| hello.clocksource.clone()),
+        clocksource,
     }
 }
 

@@ -35,6 +35,10 @@ const KERNEL_ARGS: &[&str] = &[
     "panic_print=0x40",
 ];
 
+/// TCG has one time stamp counter for all vCPUs, whatever kernels conclude from how they take
+/// turns; without it CLOCK_MONOTONIC would be a device access.
+const TCG_ARGS: &[&str] = &["tsc=reliable"];
+
 /// How the scenario gets into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ConfigVia {
@@ -121,7 +125,7 @@ impl BootPlan {
             memory_mib: self.memory_mib,
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
-            cmdline: cmdline(&text, self.via, &self.disk, &self.kernel_args),
+            cmdline: cmdline(accel, &text, self.via, &self.disk, &self.kernel_args),
             console: folder.console(),
             frames: folder.frames(),
             disk: self.disk.attach(folder)?,
@@ -139,7 +143,8 @@ pub(crate) fn choose_via(
     has_disk_driver: bool,
 ) -> Result<ConfigVia> {
     let text = resolved(scenario)?;
-    let length = cmdline(&text, ConfigVia::Cmdline, disk, kernel_args).len();
+    // TCG has the longest one.
+    let length = cmdline(Accel::Tcg, &text, ConfigVia::Cmdline, disk, kernel_args).len();
     let fits = length < CMDLINE_BYTES;
     match asked {
         ConfigVia::Auto if fits => Ok(ConfigVia::Cmdline),
@@ -164,7 +169,7 @@ pub(crate) fn resolved(scenario: &Scenario) -> Result<String> {
     serde_json::to_string(scenario).context("serialize(scenario) failed")
 }
 
-fn cmdline(scenario: &str, via: ConfigVia, disk: &Disk, extra: &[String]) -> String {
+fn cmdline(accel: Accel, scenario: &str, via: ConfigVia, disk: &Disk, extra: &[String]) -> String {
     let disk = match disk {
         Disk::None => None,
         Disk::Scratch { .. } => Some(args::DISK_RAW),
@@ -173,7 +178,8 @@ fn cmdline(scenario: &str, via: ConfigVia, disk: &Disk, extra: &[String]) -> Str
     let disk = disk.map(|kind| format!("{}{kind}", args::DISK));
     let scenario = (via == ConfigVia::Cmdline)
         .then(|| format!("{}{}", args::SCENARIO, STANDARD_NO_PAD.encode(scenario)));
-    let fixed = KERNEL_ARGS.iter().map(|arg| (*arg).to_owned());
+    let emulated = if accel == Accel::Tcg { TCG_ARGS } else { &[] };
+    let fixed = KERNEL_ARGS.iter().chain(emulated).map(|arg| (*arg).to_owned());
     fixed.chain(disk).chain(extra.iter().cloned()).chain(scenario).collect::<Vec<_>>().join(" ")
 }
 
@@ -237,8 +243,13 @@ mod tests {
 
     #[test]
     fn the_command_line_carries_the_scenario_last() {
-        let text =
-            cmdline("{}", ConfigVia::Cmdline, &Disk::Scratch { bytes: 1 }, &["quiet".into()]);
+        let text = cmdline(
+            Accel::Kvm,
+            "{}",
+            ConfigVia::Cmdline,
+            &Disk::Scratch { bytes: 1 },
+            &["quiet".into()],
+        );
         assert!(text.starts_with("console=ttyS0 panic=-1"), "{text}");
         assert!(text.ends_with("schedlab.disk=raw quiet schedlab.scenario=e30"), "{text}");
     }

@@ -1,0 +1,88 @@
+//! An init of one's own: guest-init with work functions linked in. These do what a bench must
+//! survive and name; the VM tests boot it with `--init`.
+
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use workloads::{CustomFn, WorkerReport, register};
+
+/// Writing to it makes a thread of PID 1 panic.
+static PANIC_BUTTON: OnceLock<OwnedFd> = OnceLock::new();
+
+const FUNCTIONS: &[(&str, CustomFn)] = &[
+    ("panic-kernel", |stop| sysrq("c", stop)),
+    ("power-off", |stop| sysrq("o", stop)),
+    ("kill-self", |stop| kill(Some(getpid()), stop)),
+    ("kill-runner", |stop| kill(getppid(), stop)),
+    ("panic-init", panic_init),
+    ("panic-self", |_| panic!("as asked")),
+    ("garble-reports", |stop| shout("/dev/ttyS1", stop)),
+    ("flood-console", |stop| shout("/dev/kmsg", stop)),
+    ("warn", |stop| say_once("WARNING: CPU: 0 PID: 1 at nowhere/in/particular.c:1", stop)),
+];
+
+fn main() {
+    for (name, function) in FUNCTIONS {
+        register(*name, *function);
+    }
+    if let Ok((reader, writer)) = rustix::pipe::pipe() {
+        let _ = PANIC_BUTTON.set(writer);
+        std::thread::spawn(move || {
+            let pressed = rustix::io::read(&reader, &mut [0]);
+            panic!("button pressed: {pressed:?}");
+        });
+    }
+    guest_init::boot()
+}
+
+fn sysrq(key: &str, stop: &AtomicBool) -> WorkerReport {
+    write("/proc/sysrq-trigger", key);
+    wait(stop)
+}
+
+fn kill(pid: Option<Pid>, stop: &AtomicBool) -> WorkerReport {
+    if let Some(pid) = pid {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    wait(stop)
+}
+
+fn panic_init(stop: &AtomicBool) -> WorkerReport {
+    if let Some(button) = PANIC_BUTTON.get() {
+        let _ = rustix::io::write(button, &[1]);
+    }
+    wait(stop)
+}
+
+fn say_once(line: &str, stop: &AtomicBool) -> WorkerReport {
+    write("/dev/kmsg", line);
+    wait(stop)
+}
+
+/// Writes lines to `path` for as long as the run lasts.
+fn shout(path: &str, stop: &AtomicBool) -> WorkerReport {
+    let mut lines = 0;
+    while !stop.load(Ordering::Relaxed) {
+        write(path, "noise that nobody asked for\n");
+        lines += 1;
+        // Leaves the line to others now and then, as a chatty driver does.
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    WorkerReport { work_units: lines, iterations: lines, ..WorkerReport::default() }
+}
+
+fn write(path: &str, text: &str) {
+    if let Ok(mut file) = OpenOptions::new().write(true).open(path) {
+        let _ = file.write_all(text.as_bytes());
+    }
+}
+
+fn wait(stop: &AtomicBool) -> WorkerReport {
+    while !stop.load(Ordering::Relaxed) {
+        rustix::thread::sched_yield();
+    }
+    WorkerReport { work_units: 1, iterations: 1, ..WorkerReport::default() }
+}

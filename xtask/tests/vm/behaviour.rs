@@ -1,0 +1,122 @@
+//! What the work types do to the scheduler, seen in the kernel's counters.
+
+use crate::bench::{Vm, of_workers};
+use serde_json::Value;
+
+fn run(scenario: &str, args: &[&str]) -> Value {
+    Vm::new(scenario).args(args.iter().copied()).run().expect("pass", 0)
+}
+
+fn workload(workers: usize, work_type: &str) -> String {
+    format!(r#"{{"duration":"1s","workload":{{"num_workers":{workers},"work_type":{work_type}}}}}"#)
+}
+
+#[test]
+fn spinners_share_one_cpu_by_preemption_alone() {
+    let report = run(&workload(3, "\"SpinWait\""), &["--cpus", "1"]);
+    let cpu = of_workers(&report, "cpu_time_ns");
+    let wall = of_workers(&report, "wall_time_ns")[0];
+    let sum: u64 = cpu.iter().sum();
+    assert!(sum > wall * 9 / 10, "{sum} of {wall}");
+    assert!(cpu.iter().all(|c| c.abs_diff(sum / 3) < sum / 10), "{cpu:?}");
+    assert_eq!(of_workers(&report, "voluntary_switches"), [0, 0, 0]);
+    assert!(of_workers(&report, "involuntary_switches").iter().all(|n| *n > 10));
+    // Each waits while the other two run.
+    for (delay, used) in of_workers(&report, "run_delay_ns").iter().zip(&cpu) {
+        assert!((delay + used).abs_diff(wall) < wall / 20, "{delay} + {used} is not {wall}");
+    }
+}
+
+#[test]
+fn a_lone_pair_blocks_once_an_iteration() {
+    for work_type in [r#"{"PipeIo":{"burst_iters":0}}"#, r#"{"FutexPingPong":{"spin_iters":0}}"#] {
+        let report = run(&workload(2, work_type), &["--cpus", "1"]);
+        let iterations = of_workers(&report, "iterations");
+        assert!(iterations[0].abs_diff(iterations[1]) <= 1, "{iterations:?}");
+        assert!(iterations[0] > 100, "{iterations:?}");
+        for (switches, rounds) in of_workers(&report, "voluntary_switches").iter().zip(&iterations)
+        {
+            // On one CPU the token is never there before its taker sleeps, but for preemption.
+            assert!(
+                switches.abs_diff(*rounds) <= rounds / 20,
+                "{switches} for {rounds}: {work_type}"
+            );
+        }
+    }
+}
+
+#[test]
+fn yielding_requeues_without_sleeping() {
+    let report = run(&workload(2, "\"YieldHeavy\""), &["--cpus", "1"]);
+    for worker in report["workers"].as_array().unwrap() {
+        assert_eq!(worker["iterations"], worker["latency"]["yield"]["count"]);
+        // Runnable all the time: CPU time and run delay fill the wall time.
+        let sum =
+            worker["cpu_time_ns"].as_u64().unwrap() + worker["run_delay_ns"].as_u64().unwrap();
+        let wall = worker["wall_time_ns"].as_u64().unwrap();
+        assert!(sum.abs_diff(wall) < wall / 10, "{sum} of {wall}");
+    }
+}
+
+#[test]
+fn a_burst_leaves_the_cpu_for_its_sleep() {
+    let bursty = r#"{"Bursty":{"burst_duration":"10ms","sleep_duration":"30ms"}}"#;
+    let report = run(&workload(1, bursty), &["--cpus", "2"]);
+    let worker = &report["workers"][0];
+    let share = worker["cpu_time_ns"].as_f64().unwrap() / worker["wall_time_ns"].as_f64().unwrap();
+    assert!((0.15..0.30).contains(&share), "{share} of a CPU for 10 ms in 40 ms");
+    let iterations = worker["iterations"].as_u64().unwrap();
+    let timer = worker["latency"]["timer"]["count"].as_u64().unwrap();
+    assert!(timer >= iterations && timer <= iterations + 1, "{timer} sleeps, {iterations} rounds");
+    assert!(worker["voluntary_switches"].as_u64().unwrap() >= iterations);
+}
+
+#[test]
+fn spinners_that_outnumber_the_cpus_are_migrated() {
+    let report = run(&workload(3, "\"SpinWait\""), &["--cpus", "2"]);
+    let migrations: u64 = of_workers(&report, "migrations").iter().sum();
+    assert!(migrations > 0, "three spinners on two CPUs never moved");
+    let used = |w: &Value| w["cpus_used"].as_array().unwrap().len();
+    assert!(report["workers"].as_array().unwrap().iter().any(|w| used(w) == 2));
+}
+
+#[test]
+fn an_exact_affinity_is_kept() {
+    let scenario = r#"{"duration":"1s","workload":{"num_workers":2,"affinity":{"Exact":[1]}}}"#;
+    let report = run(scenario, &["--cpus", "2"]);
+    for worker in report["workers"].as_array().unwrap() {
+        assert_eq!(worker["cpus_used"], serde_json::json!([1]));
+        assert_eq!(worker["migrations"], 0);
+    }
+    let sum: u64 = of_workers(&report, "cpu_time_ns").iter().sum();
+    assert!(sum <= of_workers(&report, "wall_time_ns")[0] * 102 / 100, "two workers on one CPU");
+}
+
+#[test]
+fn fork_exit_makes_a_process_an_iteration() {
+    let report = run(&workload(1, "\"ForkExit\""), &["--cpus", "1"]);
+    let worker = &report["workers"][0];
+    let iterations = worker["iterations"].as_u64().unwrap();
+    assert!(iterations > 20);
+    // The parent sleeps in waitpid once for each child.
+    let switches = worker["voluntary_switches"].as_u64().unwrap();
+    assert!(switches.abs_diff(iterations) <= iterations / 10, "{switches} for {iterations}");
+}
+
+#[test]
+fn nice_gives_the_fair_class_its_weights() {
+    let scenario = r#"{"duration":"2s","workload":{"num_workers":1,"nice":0,
+        "composed":[{"num_workers":1,"nice":5}]}}"#;
+    let report = run(scenario, &["--cpus", "1"]);
+    let cpu = of_workers(&report, "cpu_time_ns");
+    // sched_prio_to_weight: 1024 for nice 0, 335 for nice 5.
+    let ratio = cpu[0] as f64 / cpu[1] as f64;
+    assert!((2.6..3.6).contains(&ratio), "{ratio}, the weights say 3.06");
+}
+
+#[test]
+fn a_run_by_iterations_is_exact() {
+    let scenario = r#"{"iterations":500,"workload":{"num_workers":2,"work_type":"FutexPingPong"}}"#;
+    let report = run(scenario, &["--cpus", "2"]);
+    assert_eq!(of_workers(&report, "iterations"), [500, 500]);
+}

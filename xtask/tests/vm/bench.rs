@@ -1,0 +1,141 @@
+//! Runs `xtask vm` and reads what it leaves behind.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
+
+/// A finished command with its run folder.
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    dir: TempDir,
+}
+
+/// A command being put together.
+pub(crate) struct Vm {
+    command: Command,
+    dir: TempDir,
+}
+
+impl Vm {
+    /// `xtask vm` on `scenario`, a JSON text, with a run folder of its own.
+    pub(crate) fn new(scenario: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("scenario.json");
+        std::fs::write(&config, scenario).unwrap();
+        let mut command = Command::new(XTASK);
+        command.arg("vm").arg("--config").arg(&config);
+        command.arg("--out").arg(dir.path().join("run"));
+        Self { command, dir }
+    }
+
+    pub(crate) fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// PID 1 with the work functions that break things.
+    pub(crate) fn faulty(self) -> Self {
+        let init = faulty_init().display().to_string();
+        self.args(["--init", &init])
+    }
+
+    pub(crate) fn run(mut self) -> Run {
+        let output = self.command.output().unwrap();
+        Run::new(output, self.dir)
+    }
+
+    /// Starts the command, calls `meddle` with its process id once stderr shows `cue`, and waits.
+    pub(crate) fn run_and(mut self, cue: &str, meddle: impl FnOnce(u32)) -> Run {
+        use std::io::{BufRead as _, BufReader, Read as _};
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child: Child = self.command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut stderr = String::new();
+        while !stderr.contains(cue) {
+            assert!(lines.read_line(&mut stderr).unwrap() > 0, "no `{cue}` in: {stderr}");
+        }
+        meddle(child.id());
+        lines.read_to_string(&mut stderr).unwrap();
+        let output = child.wait_with_output().unwrap();
+        Run::new(Output { stderr: stderr.into_bytes(), ..output }, self.dir)
+    }
+}
+
+impl Run {
+    fn new(output: Output, dir: TempDir) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            dir,
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join("run").join(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.file(name)).unwrap()).into_owned()
+    }
+
+    pub(crate) fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(name)).unwrap()
+    }
+
+    /// The report, after asserting verdict and exit code.
+    #[track_caller]
+    pub(crate) fn expect(&self, verdict: &str, code: i32) -> Value {
+        let all = format!("{}\n{}", self.stdout, self.stderr);
+        assert!(self.file("report.json").exists(), "no report: {all}");
+        let report = self.json("report.json");
+        assert_eq!(report["verdict"], verdict, "{all}");
+        assert_eq!(self.code, code, "{all}");
+        assert_eq!(report["advice"].is_null(), verdict == "pass", "{all}");
+        report
+    }
+}
+
+/// The process id of QEMU below a running `xtask`.
+pub(crate) fn qemu_of(xtask: u32) -> i32 {
+    let path = format!("/proc/{xtask}/task/{xtask}/children");
+    std::fs::read_to_string(path).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Builds the example init as guest-init is built, once.
+fn faulty_init() -> PathBuf {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let target_dir = repo.join("target/guest");
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--package", "guest-init", "--example", "faulty-init"])
+        .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .current_dir(repo)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    target_dir.join(TARGET).join("guest/examples/faulty-init")
+}
+
+/// The value at `field` of every worker.
+pub(crate) fn of_workers(report: &Value, field: &str) -> Vec<u64> {
+    let workers = report["workers"].as_array().unwrap();
+    workers.iter().map(|w| w[field].as_u64().unwrap_or_else(|| panic!("{field} in {w}"))).collect()
+}

@@ -1,0 +1,10 @@
+//! Guests booted through the command line, as a user does it: the main job, the ways a scenario
+//! travels, and every verdict provoked for real. Needs QEMU and the Debian mirror or its cache.
+
+mod bench;
+
+mod behaviour;
+mod input;
+mod main_job;
+mod transport;
+mod verdicts;

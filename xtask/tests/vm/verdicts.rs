@@ -1,0 +1,187 @@
+//! Every infrastructure verdict, provoked for real, with its exit code and its advice.
+
+use crate::bench::{Run, Vm, qemu_of, signal};
+use rustix::process::Signal;
+
+fn custom(name: &str) -> String {
+    format!(
+        r#"{{"duration":"3s","workload":{{"work_type":{{"Custom":{{"name":"{name}"}}}},
+            "composed":[{{"num_workers":1,"work_type":"SpinWait"}}]}}}}"#
+    )
+}
+
+fn advice(run: &Run) -> String {
+    run.json("report.json")["advice"].as_str().unwrap().to_owned()
+}
+
+const LONG: &str = r#"{"duration":"60s"}"#;
+
+#[test]
+fn boot_failed_when_the_kernel_does_not_run_our_init() {
+    let run = Vm::new(LONG).args(["--kernel-arg", "rdinit=/nowhere"]).run();
+    run.expect("boot-failed", 4);
+    assert!(advice(&run).contains("Kernel panic"), "{}", advice(&run));
+    assert!(run.stderr.contains("last lines of the console"), "{}", run.stderr);
+}
+
+#[test]
+fn boot_failed_when_pid_1_never_speaks() {
+    let run = Vm::new(LONG).args(["--accel", "tcg", "--boot-timeout", "300ms"]).run();
+    run.expect("boot-failed", 4);
+    assert!(advice(&run).contains("--boot-timeout"));
+}
+
+#[test]
+fn panic_when_the_kernel_dies_under_the_workload() {
+    let run = Vm::new(&custom("panic-kernel")).faulty().run();
+    run.expect("panic", 4);
+    assert!(advice(&run).contains("sysrq triggered crash"), "{}", advice(&run));
+    assert!(run.text("console.log").contains("Call Trace"));
+}
+
+#[test]
+fn hang_when_pid_1_gets_no_cpu_and_the_back_traces_are_there() {
+    let scenario = r#"{"duration":"60s","workload":{"num_workers":2,"work_type":"SpinWait",
+        "sched_policy":{"Fifo":99},"affinity":"Inherit"}}"#;
+    let run =
+        Vm::new(scenario).args(["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"]).run();
+    run.expect("hang", 4);
+    let console = run.text("console.log");
+    assert!(console.contains("NMI"), "{console}");
+    assert!(console.contains("Call Trace"), "{console}");
+}
+
+#[test]
+fn timeout_when_the_run_does_not_end() {
+    let run = Vm::new(LONG).args(["--timeout", "2s"]).run();
+    run.expect("timeout", 4);
+    assert!(advice(&run).contains("--timeout"));
+}
+
+#[test]
+fn worker_died_when_a_worker_is_killed() {
+    let run = Vm::new(&custom("kill-self")).faulty().run();
+    let report = run.expect("worker-died", 4);
+    assert_eq!(report["workers"][0]["exit_info"]["signaled"], 9);
+    assert!(report["workers"][1]["exit_info"].is_null(), "the other one reports");
+    assert!(report["workers"][1]["iterations"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn worker_died_when_a_worker_panics_and_says_why() {
+    let run = Vm::new(&custom("panic-self")).faulty().run();
+    let report = run.expect("worker-died", 4);
+    let message = report["workers"][0]["exit_info"]["panicked"].as_str().unwrap();
+    assert!(message.contains("as asked"), "{message}");
+}
+
+#[test]
+fn report_lost_when_the_guest_powers_off_in_the_middle() {
+    let run = Vm::new(&custom("power-off")).faulty().run();
+    run.expect("report-lost", 4);
+    assert!(advice(&run).contains("without a last frame"), "{}", advice(&run));
+}
+
+#[test]
+fn report_lost_when_somebody_writes_to_the_report_port() {
+    let run = Vm::new(&custom("garble-reports")).faulty().run();
+    run.expect("report-lost", 4);
+    assert!(advice(&run).contains("damaged"), "{}", advice(&run));
+}
+
+#[test]
+fn guest_error_when_the_runner_is_killed() {
+    let run = Vm::new(&custom("kill-runner")).faulty().run();
+    run.expect("guest-error", 4);
+    assert!(advice(&run).contains("killed by signal Some(9)"), "{}", advice(&run));
+}
+
+#[test]
+fn a_panic_of_pid_1_is_a_frame_and_a_power_off() {
+    let run = Vm::new(&custom("panic-init")).faulty().run();
+    run.expect("guest-error", 4);
+    assert!(advice(&run).contains("guest-init panicked"), "{}", advice(&run));
+    let console = run.text("console.log");
+    assert!(!console.contains("Kernel panic"), "{console}");
+    assert!(console.contains("reboot: Power down"), "{console}");
+}
+
+#[test]
+fn splat_when_the_kernel_warns_unless_it_is_allowed() {
+    let run = Vm::new(&custom("warn")).faulty().run();
+    let report = run.expect("splat", 4);
+    assert_eq!(report["splats"][0]["name"], "warning");
+    let allowed = Vm::new(&custom("warn")).faulty().args(["--allow-splat", "nowhere/in"]).run();
+    let report = allowed.expect("pass", 0);
+    assert_eq!(report["splats"][0]["allowed_by"], "nowhere/in", "recorded all the same");
+}
+
+#[test]
+fn fail_when_an_expectation_does_not_hold() {
+    let scenario = r#"{"duration":"300ms","expect":{"max_gap":"1ns"}}"#;
+    let run = Vm::new(scenario).run();
+    let report = run.expect("fail", 1);
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "max_gap").unwrap();
+    assert_eq!((&check["outcome"], &check["workers"]), (&"fail".into(), &serde_json::json!([0])));
+}
+
+#[test]
+fn inconclusive_when_nothing_was_measured() {
+    let run = Vm::new(r#"{"duration":"300ms","expect":{"wake_p99":"1ms"}}"#).run();
+    run.expect("inconclusive", 5);
+}
+
+#[test]
+fn qemu_failed_when_qemu_is_killed() {
+    let run = Vm::new(LONG).args(["--accel", "tcg"]).run_and("PID 1 after", |xtask| {
+        signal(qemu_of(xtask), Signal::KILL);
+    });
+    run.expect("qemu-failed", 4);
+    assert!(advice(&run).contains("Signaled(9)"), "{}", advice(&run));
+}
+
+#[test]
+fn qemu_failed_when_qemu_refuses_its_arguments() {
+    // More memory than any host has.
+    let run = Vm::new(LONG).args(["--accel", "tcg", "--memory", "4000000G"]).run();
+    run.expect("qemu-failed", 4);
+    assert!(advice(&run).to_lowercase().contains("memory"), "{}", advice(&run));
+}
+
+#[test]
+fn interrupted_by_ctrl_c_leaves_a_readable_folder() {
+    let run = Vm::new(LONG).run_and("PID 1 after", |xtask| {
+        signal(i32::try_from(xtask).unwrap(), Signal::INT);
+    });
+    run.expect("interrupted", 130);
+    assert!(run.text("console.log").contains("Linux version"));
+    assert!(run.json("host.json")["timings"]["total_ms"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn no_qemu_outlives_a_killed_xtask() {
+    let mut qemu = 0;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("long.json");
+    std::fs::write(&config, LONG).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("vm")
+        .args([&"--config".into(), &config, &"--out".into(), &dir.path().join("run")])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("PID 1 after") {
+        assert!(std::io::BufRead::read_line(&mut stderr, &mut text).unwrap() > 0, "{text}");
+    }
+    qemu += qemu_of(child.id());
+    let pid = rustix::process::Pid::from_raw(qemu).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&limit)), Ok(1), "QEMU still runs");
+}
