@@ -23,7 +23,7 @@ Exit codes: 0 pass; 1 an expectation failed; 2 bad input; 3 this host lacks some
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Boot a kernel and run a workload on it.
-    Vm(VmArgs),
+    Vm(Box<VmArgs>),
     /// Run a workload on this machine, without a VM.
     Host(HostArgs),
     /// Validate scenarios and print what they resolve to; boots nothing.

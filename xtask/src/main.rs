@@ -23,7 +23,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = paths::Paths::from_env().and_then(|paths| match cli.command {
-        Command::Vm(args) => cmd::vm::run(args, &paths),
+        Command::Vm(args) => cmd::vm::run(&args, &paths),
         Command::Host(args) => cmd::host::run(&args, &paths),
         Command::Check(args) => cmd::check::run(&args),
         Command::Report(args) => cmd::report::run(&args),

@@ -4,13 +4,15 @@ use crate::error::Refusal;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// The three places that the tool touches.
+/// The places that the tool touches.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     /// The checkout: sources of the guest, recipes, scenarios.
     pub(crate) repo: PathBuf,
     /// Kernels, images and what was learned about this host. Safe to delete at any time.
     pub(crate) cache: PathBuf,
+    /// Cargo's build folder: the guest is built below it.
+    pub(crate) target: PathBuf,
     /// One folder a run.
     pub(crate) runs: PathBuf,
 }
@@ -29,7 +31,7 @@ impl Paths {
                 Refusal::host("no cache folder: HOME is not set", "set SCHEDLAB_CACHE to a folder")
             })?;
         let target = var("CARGO_TARGET_DIR").unwrap_or_else(|| repo.join("target"));
-        Ok(Self { repo, cache, runs: target.join("schedlab/runs") })
+        Ok(Self { repo, cache, runs: target.join("schedlab/runs"), target })
     }
 
     /// A folder of the cache, made if it is not there.
@@ -42,5 +44,12 @@ impl Paths {
             ))
         })?;
         Ok(dir)
+    }
+
+    /// Everything below one folder, for tests.
+    #[cfg(test)]
+    pub(crate) fn below(dir: &Path) -> Self {
+        let at = |name: &str| dir.join(name);
+        Self { repo: dir.into(), cache: at("cache"), target: at("target"), runs: at("runs") }
     }
 }

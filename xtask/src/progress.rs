@@ -1,8 +1,9 @@
-//! Progress on stderr: one changing line on a terminal, plain lines in a pipe, nothing with
-//! `--quiet`. Every long stage takes a [`Progress`]; results never go through it.
+//! What the user sees. Progress on stderr: one changing line on a terminal, plain lines in a pipe. Every long stage
+//! takes a [`Progress`]. Results go to stdout, through [`to_stdout`].
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, StdoutLock, Write as _};
 use std::time::{Duration, Instant};
 
 /// Where stages say what they are doing.
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Progress {
     started: Instant,
     bar: Option<ProgressBar>,
+    silent: bool,
 }
 
 impl Progress {
@@ -24,7 +26,12 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { started: Instant::now(), bar }
+        Self { started: Instant::now(), bar, silent: false }
+    }
+
+    /// Says nothing: for a stage whose caller reports on it.
+    pub(crate) fn silent() -> Self {
+        Self { started: Instant::now(), bar: None, silent: true }
     }
 
     /// A stage began or ended: stays on the screen.
@@ -32,6 +39,7 @@ impl Progress {
         let line = format!("[{:6.1} s] {}", self.started.elapsed().as_secs_f64(), text.as_ref());
         match &self.bar {
             Some(bar) => bar.println(line),
+            None if self.silent => {}
             // A closed stderr must not end a run.
             None => drop(writeln!(std::io::stderr(), "{line}")),
         }
@@ -51,4 +59,17 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Writes a result. A reader that has seen enough and closed the pipe is no failure.
+pub(crate) fn to_stdout(print: impl FnOnce(&mut StdoutLock<'_>) -> Result<()>) -> Result<()> {
+    let outcome = print(&mut std::io::stdout().lock());
+    match outcome {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
 }

@@ -1,6 +1,7 @@
 //! Sizes and times as people write and read them. Called by `cli` and `report::table`.
 
 use crate::run::Disk;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
@@ -23,9 +24,20 @@ pub(crate) fn parse_disk(text: &str) -> Result<Disk, String> {
     match parse_bytes(text) {
         Some(bytes) if bytes >= MIB && !PathBuf::from(text).exists() => Ok(Disk::Scratch { bytes }),
         Some(_) if !PathBuf::from(text).exists() => Err("a scratch disk has at least 1M".into()),
-        _ if PathBuf::from(text).is_file() => Ok(Disk::Image { path: text.into() }),
+        _ if PathBuf::from(text).is_file() => parse_image(text),
         _ => Err(format!("`{text}` is no size, no image file and not `none`")),
     }
+}
+
+fn parse_image(path: &str) -> Result<Disk, String> {
+    const QCOW: &[u8] = b"QFI\xfb";
+    let mut magic = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| format!("open failed: {e}"))?;
+    file.take(4).read_to_end(&mut magic).map_err(|e| format!("read failed: {e}"))?;
+    if magic == QCOW {
+        return Err(format!("`{path}` is a qcow2 image; qemu-img convert -O raw makes a raw one"));
+    }
+    Ok(Disk::Image { path: path.into() })
 }
 
 fn parse_bytes(text: &str) -> Option<u64> {
@@ -73,6 +85,9 @@ mod tests {
         assert_eq!(parse_disk("64M"), Ok(Disk::Scratch { bytes: 64 << 20 }));
         assert!(parse_disk("/no/such/image").unwrap_err().contains("no image file"));
         assert!(parse_disk("1K").is_err());
+        let qcow = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&qcow, b"QFI\xfb and more").unwrap();
+        assert!(parse_disk(qcow.path().to_str().unwrap()).unwrap_err().contains("qcow2"));
     }
 
     #[test]

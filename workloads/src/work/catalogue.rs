@@ -214,7 +214,9 @@ fn unknown(name: &str) -> String {
     if name == "Custom" {
         return "`Custom` needs a name: {\"Custom\": {\"name\": ..}}".into();
     }
-    let hint = WorkType::suggest(name)
-        .map_or_else(|| "`xtask list` shows them".into(), |near| format!("did you mean `{near}`?"));
+    let hint = WorkType::suggest(name).map_or_else(
+        || "`cargo xtask list` shows them".into(),
+        |near| format!("did you mean `{near}`?"),
+    );
     format!("no work type `{name}`; {hint}")
 }

@@ -1,9 +1,135 @@
-//! `xtask bench`: the measurements that the documentation quotes.
+//! `xtask bench`: the measurements that the documentation quotes, repeatable by anyone. Ratios
+//! and differences are taken in turn, because machines are noisy.
 
-use crate::cli::BenchCommand;
+use super::vm;
+use crate::cli::{BenchCommand, Cli, Command, VmArgs};
+use crate::error::exit;
 use crate::paths::Paths;
-use anyhow::Result;
+use crate::progress::{Progress, to_stdout};
+use crate::run::Verdict;
+use crate::units::show_ns;
+use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use xshell::{Shell, cmd};
 
-pub(crate) fn run(_command: &BenchCommand, _paths: &Paths) -> Result<u8> {
-    anyhow::bail!("not written yet")
+/// The shortest run that still has a worker and a report.
+const SHORT: &str = r#"{"name":"bench","duration":"50ms"}"#;
+
+pub(crate) fn run(command: &BenchCommand, paths: &Paths) -> Result<u8> {
+    match command {
+        BenchCommand::Boots { count } => boots(*count, paths),
+        BenchCommand::Overhead { count } => overhead(*count, paths),
+    }
+}
+
+/// Boots again and again in the default mode. Run folders of lost guests stay.
+fn boots(count: u32, paths: &Paths) -> Result<u8> {
+    let progress = Progress::new();
+    let dir = tempfile::tempdir().context("mkdtemp failed")?;
+    let mut verdicts: BTreeMap<String, u32> = BTreeMap::new();
+    let mut times = Vec::new();
+    let (mut release, mut accel) = (String::new(), String::new());
+    for boot in 1..=count {
+        let out = dir.path().join(boot.to_string());
+        let begun = Instant::now();
+        let (report, folder) =
+            vm::run_once(&vm_args(&out, dir.path())?, paths, &Progress::silent())?;
+        times.push(begun.elapsed());
+        *verdicts.entry(report.verdict.name()).or_default() += 1;
+        if report.verdict != Verdict::Pass {
+            let advice = report.advice.unwrap_or_default();
+            progress.step(format!("boot {boot}: {}: {advice}", report.verdict.name()));
+            folder.keep(&paths.runs)?;
+        }
+        progress.update(format!("{boot} of {count} boots"));
+        (release, accel) = (report.kernel.release, report.machine.accel);
+    }
+    drop(progress);
+    to_stdout(|out| {
+        writeln!(out, "{count} boots of Linux {release}, {accel}: {verdicts:?}")?;
+        Ok(writeln!(out, "from command to report: {}", spread(times))?)
+    })?;
+    let passed = verdicts.get(&Verdict::Pass.name()).copied().unwrap_or(0);
+    Ok(if passed == count { exit::PASS } else { exit::GUEST })
+}
+
+/// `cargo xtask vm` against QEMU with the very same arguments, in turn.
+fn overhead(count: u32, paths: &Paths) -> Result<u8> {
+    let progress = Progress::new();
+    let dir = tempfile::tempdir().context("mkdtemp failed")?;
+    let warm = dir.path().join("warm");
+    vm::run_once(&vm_args(&warm, dir.path())?, paths, &progress)?;
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..count {
+        progress.update(format!("round {} of {count}", round + 1));
+        ours.push(time_command(&dir.path().join(round.to_string()), dir.path(), paths)?);
+        bare.push(time_qemu(&warm.join("qemu.args"))?);
+    }
+    drop(progress);
+    to_stdout(|out| {
+        let added =
+            median(&mut ours.clone()).as_secs_f64() - median(&mut bare.clone()).as_secs_f64();
+        writeln!(out, "cargo xtask vm:      {}", spread(ours))?;
+        writeln!(out, "QEMU alone, same guest: {}", spread(bare))?;
+        Ok(writeln!(out, "added (medians): {added:.2} s")?)
+    })?;
+    Ok(exit::PASS)
+}
+
+fn time_command(out: &Path, dir: &Path, paths: &Paths) -> Result<Duration> {
+    let sh = Shell::new()?;
+    sh.change_dir(&paths.repo);
+    let config = dir.join("bench.json");
+    let begun = Instant::now();
+    cmd!(sh, "cargo xtask vm --config {config} --out {out}")
+        .quiet()
+        .ignore_stdout()
+        .ignore_stderr()
+        .run()?;
+    Ok(begun.elapsed())
+}
+
+/// Runs a `qemu.args` file as a shell would.
+fn time_qemu(script: &Path) -> Result<Duration> {
+    let begun = Instant::now();
+    let status = std::process::Command::new("sh")
+        .arg(script)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("starting sh failed")?;
+    if !status.success() {
+        bail!("`sh {}` failed: {status}", script.display());
+    }
+    Ok(begun.elapsed())
+}
+
+fn vm_args(out: &Path, dir: &Path) -> Result<VmArgs> {
+    let config = dir.join("bench.json");
+    std::fs::write(&config, SHORT)
+        .with_context(|| format!("write(`{}`) failed", config.display()))?;
+    let words = ["xtask".as_ref(), "vm".as_ref(), "--config".as_ref(), config.as_os_str()];
+    let cli = Cli::try_parse_from(words.into_iter().chain(["--out".as_ref(), out.as_os_str()]))?;
+    match cli.command {
+        Command::Vm(args) => Ok(*args),
+        _ => bail!("`vm` parsed as another command"),
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn spread(mut times: Vec<Duration>) -> String {
+    let show = |time: Duration| show_ns(time.as_secs_f64() * 1e9);
+    let middle = median(&mut times);
+    let ends =
+        times.first().zip(times.last()).map(|(a, b)| format!(" ({} to {})", show(*a), show(*b)));
+    format!("median {}{}", show(middle), ends.unwrap_or_default())
 }

@@ -4,6 +4,7 @@
 use super::input;
 use crate::cli::CheckArgs;
 use crate::error::{self, exit};
+use crate::progress::to_stdout;
 use anyhow::Result;
 use std::io::Write as _;
 
@@ -13,7 +14,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8> {
         match input::load(file) {
             Ok(scenario) => {
                 let resolved = serde_json::to_string_pretty(&scenario)?;
-                writeln!(std::io::stdout(), "{}: ok\n{resolved}", file.display())?;
+                to_stdout(|out| Ok(writeln!(out, "{}: ok\n{resolved}", file.display())?))?;
             }
             Err(refused) => {
                 writeln!(std::io::stderr(), "{}", error::render(&refused))?;

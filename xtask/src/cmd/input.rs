@@ -42,3 +42,15 @@ pub(super) fn apply(overrides: &Overrides, scenario: &mut Scenario) -> Result<()
         Refusal::input(format!("`{path}` {why}"), "change the option").into()
     })
 }
+
+/// A function of the user's that no program here has linked in.
+pub(super) fn refuse_unlinked(scenario: &Scenario, fix: &str) -> Result<()> {
+    let specs = scenario.workload.specs();
+    match specs.iter().find(|spec| spec.work_type.is_unresolved()) {
+        None => Ok(()),
+        Some(spec) => {
+            let name = spec.work_type.name();
+            Err(Refusal::input(format!("no Custom function `{name}` is linked in"), fix).into())
+        }
+    }
+}

@@ -4,7 +4,7 @@ use crate::cli::KernelCommand;
 use crate::error::exit;
 use crate::kernel;
 use crate::paths::Paths;
-use crate::progress::Progress;
+use crate::progress::{Progress, to_stdout};
 use anyhow::Result;
 use std::io::Write as _;
 
@@ -18,7 +18,9 @@ pub(crate) fn run(command: &KernelCommand, paths: &Paths) -> Result<u8> {
     let kernel = kernel::fetch(&spec, paths, &progress)?;
     drop(progress);
     let package = kernel.package.as_deref().unwrap_or("no package");
-    writeln!(std::io::stdout(), "{}: Linux {} ({package})", kernel.spec, kernel.release)?;
-    writeln!(std::io::stdout(), "image {} sha256 {}", kernel.image.display(), kernel.sha256)?;
+    to_stdout(|out| {
+        writeln!(out, "{}: Linux {} ({package})", kernel.spec, kernel.release)?;
+        Ok(writeln!(out, "image {} sha256 {}", kernel.image.display(), kernel.sha256)?)
+    })?;
     Ok(exit::PASS)
 }

@@ -4,12 +4,17 @@ use super::input;
 use crate::error::exit;
 use crate::kernel;
 use crate::paths::Paths;
+use crate::progress::to_stdout;
 use anyhow::{Context as _, Result};
 use std::io::Write;
 use workloads::WorkType;
 
 pub(crate) fn run(paths: &Paths) -> Result<u8> {
-    let mut out = std::io::stdout().lock();
+    to_stdout(|out| list(paths, out))?;
+    Ok(exit::PASS)
+}
+
+fn list(paths: &Paths, out: &mut impl Write) -> Result<()> {
     writeln!(out, "Work types, with their default parameters:")?;
     for name in WorkType::ALL_NAMES {
         let shape = match WorkType::from_name(name) {
@@ -23,8 +28,7 @@ pub(crate) fn run(paths: &Paths) -> Result<u8> {
         writeln!(out, "  {:24} {}  {}", entry.name, entry.spec, entry.text)?;
     }
     writeln!(out, "\nScenarios:")?;
-    list_scenarios(paths, &mut out)?;
-    Ok(exit::PASS)
+    list_scenarios(paths, out)
 }
 
 fn list_scenarios(paths: &Paths, out: &mut impl Write) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::cli::ReportArgs;
 use crate::error::Refusal;
+use crate::progress::to_stdout;
 use crate::report::{RunReport, print_run};
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -16,11 +17,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8> {
     };
     let text = std::fs::read_to_string(&path).with_context(|| refusal("read"))?;
     let report: RunReport = serde_json::from_str(&text).with_context(|| refusal("parse"))?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        out.write_all(text.as_bytes())?;
-    } else {
-        print_run(&report, &mut out)?;
-    }
+    to_stdout(|out| {
+        if args.json { Ok(out.write_all(text.as_bytes())?) } else { print_run(&report, out) }
+    })?;
     Ok(report.verdict.exit_code())
 }

@@ -6,7 +6,7 @@ use crate::error::Refusal;
 use crate::image;
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
-use crate::progress::Progress;
+use crate::progress::{Progress, to_stdout};
 use crate::qemu::{self, Accel, Decision, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
@@ -23,19 +23,21 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Where the files of a guest that KVM lost are kept.
 const KVM_TRIAL: &str = "kvm-trial";
 
-pub(crate) fn run(args: VmArgs, paths: &Paths) -> Result<u8> {
+pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .context("sigaction(SIGINT) failed")?;
     let progress = Progress::new();
-    let (report, folder) = run_once(&args, paths, &progress)?;
+    let (report, folder) = run_once(args, paths, &progress)?;
     drop(progress);
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
-    } else {
-        print_run(&report, &mut out)?;
-        writeln!(out, "\nrun folder: {}", folder.path().display())?;
-    }
+    to_stdout(|out| {
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+        } else {
+            print_run(&report, out)?;
+            writeln!(out, "\nrun folder: {}", folder.path().display())?;
+        }
+        Ok(())
+    })?;
     Ok(report.verdict.exit_code())
 }
 
@@ -49,6 +51,9 @@ pub(crate) fn run_once(
     let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
     input::apply(&args.overrides, &mut scenario)?;
     check_against_machine(&scenario, args)?;
+    if args.init.is_none() {
+        input::refuse_unlinked(&scenario, "pass --init with a program that registers it")?;
+    }
     let plan = plan(args, scenario, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
@@ -56,7 +61,7 @@ pub(crate) fn run_once(
     let mut facts = host_facts(&plan, &qemu, &decision);
     let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
     let checks = judge(&plan.scenario, &seen.reports, plan.cpus);
-    let (verdict, advice) = conclude(&seen, &checks);
+    let (verdict, advice) = conclude(&seen, &plan.scenario, &checks);
     if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
         show_last_lines(&seen, progress);
     }
@@ -75,12 +80,6 @@ fn check_against_machine(scenario: &Scenario, args: &VmArgs) -> Result<()> {
             let message =
                 format!("set {set} is bound to CPU {cpu}, the guest has CPUs 0 to {}", cpus - 1);
             return Err(Refusal::input(message, "raise --cpus or change the affinity").into());
-        }
-        if spec.work_type.is_unresolved() && args.init.is_none() {
-            let message = format!("guest-init has no Custom function `{}`", spec.work_type.name());
-            return Err(
-                Refusal::input(message, "pass --init with a program that registers it").into()
-            );
         }
     }
     Ok(())
@@ -138,7 +137,7 @@ fn boot(
         remember_kvm(true, "a guest reached PID 1 under KVM", paths)?;
         return Ok((decision.accel, seen));
     }
-    let what = conclude(&seen, &[]).1.unwrap_or_default();
+    let what = conclude(&seen, &plan.scenario, &[]).1.unwrap_or_default();
     progress.step(format!("no guest lives under KVM here ({what}); using TCG"));
     folder.set_aside(KVM_TRIAL)?;
     facts.accel = Accel::Tcg.name().into();

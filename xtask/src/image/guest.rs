@@ -25,7 +25,7 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
     progress.step("building guest-init (once for each change of its sources)");
     let built = compile(paths)?;
     // A copy and a rename: a killed build leaves nothing that looks finished.
-    let copy = tempfile::NamedTempFile::new_in(&dir).context("create(guest-init) failed")?;
+    let copy = super::shared_temp_file(&dir).context("create(guest-init) failed")?;
     std::fs::copy(&built, copy.path())
         .with_context(|| format!("copy(`{}`) failed", built.display()))?;
     copy.persist(&binary).context("rename(guest-init) failed")?;
@@ -35,7 +35,7 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
 fn compile(paths: &Paths) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(&paths.repo);
-    let target_dir = paths.repo.join("target/guest");
+    let target_dir = paths.target.join("guest");
     // The host's flags are for the host; `--target` keeps these from build scripts.
     cmd!(sh, "cargo build --quiet --package guest-init --profile guest --target {TARGET} --target-dir {target_dir}")
         .env("RUSTFLAGS", "-C target-feature=+crt-static")

@@ -96,10 +96,16 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
             "free some space, or set SCHEDLAB_CACHE to another folder",
         )
     };
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(full)?;
+    let mut file = shared_temp_file(dir).with_context(full)?;
     file.write_all(bytes).with_context(full)?;
     file.persist(path).with_context(full)?;
     Ok(())
+}
+
+/// A temporary file that others may read once it has its name: caches are shared.
+fn shared_temp_file(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    tempfile::Builder::new().permissions(readable).tempfile_in(dir)
 }
 
 /// Lower-case hex of a digest.

@@ -5,7 +5,7 @@
 use super::apt::Apt;
 use super::control::Paragraph;
 use super::siblings::{self, PARTS};
-use super::spec::{Suite, nearest};
+use super::spec::Suite;
 use super::{Kernel, disk, sources, store};
 use crate::error::Refusal;
 use crate::paths::Paths;
@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use workloads::nearest;
 
 const META: &str = "linux-image-";
 
@@ -238,8 +239,7 @@ Package: linux-image-loop-amd64\nVersion: 9\nDepends: linux-image-loop-amd64\n";
     #[test]
     fn an_answer_is_used_only_while_its_kernel_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let paths =
-            Paths { repo: dir.path().into(), cache: dir.path().into(), runs: dir.path().into() };
+        let paths = Paths::below(dir.path());
         let suite = suite("cloud-amd64");
         remember(&suite, "0123".to_owned(), Vec::new(), &paths).unwrap();
         assert!(remembered(&suite, &paths).is_none());

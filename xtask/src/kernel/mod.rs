@@ -1,5 +1,5 @@
 //! From what the user wrote after `--kernel` to a kernel image on disk, its modules and its
-//! identity. `vm`, `matrix`, `bundle` and `kernel` call [`resolve`]; `kernel fetch` calls [`fetch`].
+//! identity. `vm` calls [`resolve`], `kernel fetch` calls [`fetch`].
 //!
 //! A bare image is used where it lies. Debian packages are unpacked into `cache/kernels/KEY`,
 //! where KEY is the hash of the packages, so that a folder there never changes once it exists.

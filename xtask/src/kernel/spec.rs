@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use workloads::nearest;
 
 const KINDS: &str = "pass the path of a bzImage or of a .deb, `debian:SUITE[/FLAVOUR]`, or a name \
                      of kernel-configs/kernels.toml";
@@ -128,18 +129,6 @@ impl Catalogue {
         let choices = self.kernel.iter().map(|named| format!("`{}` ({})", named.name, named.text));
         choices.collect::<Vec<_>>().join(", ")
     }
-}
-
-/// The candidate that `name` was probably meant to be.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
-        .min()
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ mod tests {
     use crate::error::{exit, exit_code};
 
     fn paths(dir: &Path) -> Paths {
-        Paths { repo: dir.into(), cache: dir.join("cache"), runs: dir.join("runs") }
+        Paths::below(dir)
     }
 
     fn packages(dir: &Path, files: &[(&str, &[u8])]) -> Packages {

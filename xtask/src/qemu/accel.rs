@@ -103,14 +103,10 @@ fn boot_id() -> String {
 mod tests {
     use super::*;
 
-    fn paths(dir: &Path) -> Paths {
-        Paths { repo: dir.into(), cache: dir.join("cache"), runs: dir.join("runs") }
-    }
-
     #[test]
     fn what_was_learned_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = paths(dir.path());
+        let paths = Paths::below(dir.path());
         assert!(recall(&paths).is_none());
         remember_kvm(false, "guests die", &paths).unwrap();
         let memory = recall(&paths).unwrap();
@@ -120,7 +116,7 @@ mod tests {
     #[test]
     fn another_boot_of_the_host_starts_afresh() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = paths(dir.path());
+        let paths = Paths::below(dir.path());
         let memory = Memory { boot_id: "another".into(), works: false, reason: String::new() };
         let path = paths.cache_dir("host").unwrap().join("kvm.json");
         std::fs::write(path, serde_json::to_vec(&memory).unwrap()).unwrap();
@@ -130,8 +126,8 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_never_second_guessed() {
         let dir = tempfile::tempdir().unwrap();
-        let kvm = AccelChoice::Kvm.decide(&paths(dir.path()));
+        let kvm = AccelChoice::Kvm.decide(&Paths::below(dir.path()));
         assert_eq!((kvm.accel, kvm.on_trial), (Accel::Kvm, false));
-        assert_eq!(AccelChoice::Tcg.decide(&paths(dir.path())).accel, Accel::Tcg);
+        assert_eq!(AccelChoice::Tcg.decide(&Paths::below(dir.path())).accel, Accel::Tcg);
     }
 }

@@ -95,9 +95,9 @@ impl RunReport {
         let mut workers = seen.reports;
         workers.sort_by_key(|worker| worker.index);
         let hello = seen.hello;
-        let (source, io, modules) = match seen.plan {
-            Some(plan) => (Some(plan.source), Some(plan.io), plan.modules),
-            None => (None, None, Vec::new()),
+        let (source, io, modules, scenario) = match seen.plan {
+            Some(p) => (Some(p.source), Some(p.io), p.modules, p.scenario),
+            None => (None, None, Vec::new(), plan.scenario.clone()),
         };
         let (clocksource, disk) = seen.end.map_or((None, None), |end| (end.clocksource, end.disk));
         Self {
@@ -107,7 +107,7 @@ impl RunReport {
             kernel: kernel_facts(plan, hello.as_ref(), modules),
             machine: machine_facts(plan, clocksource, accel, qemu),
             scheduler: None,
-            scenario: plan.scenario.clone(),
+            scenario,
             scenario_source: source,
             checks,
             totals: totals(&workers, io, disk),

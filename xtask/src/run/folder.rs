@@ -133,6 +133,19 @@ impl Folder {
         })
     }
 
+    /// Moves a folder that was to be thrown away to where runs are kept.
+    pub(crate) fn keep(self, runs: &Path) -> Result<()> {
+        let kept = Self::dated(runs, "lost")?;
+        let copied = std::process::Command::new("cp")
+            .args(["-r", "--sparse=always"])
+            .arg(self.path.join("."))
+            .arg(&kept.path)
+            .status()
+            .context("starting cp failed")?;
+        anyhow::ensure!(copied.success(), "cp(`{}`) failed", self.path.display());
+        Ok(())
+    }
+
     /// Puts the files of an attempt that proved nothing but the accelerator's fault aside.
     pub(crate) fn set_aside(&self, name: &str) -> Result<()> {
         let aside = self.path.join(name);

@@ -4,8 +4,9 @@
 use super::watch::{Observed, Stop};
 use crate::error::exit;
 use crate::qemu::QemuEnd;
+use guest_init::proto::VERSION;
 use serde::{Deserialize, Serialize};
-use workloads::{Check, Outcome};
+use workloads::{Check, Outcome, Scenario};
 
 /// The name of a run's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +62,16 @@ impl Verdict {
 }
 
 /// The verdict on `seen`, whose reports gave `checks`; with advice unless it passed.
-pub(crate) fn conclude(seen: &Observed, checks: &[Check]) -> (Verdict, Option<String>) {
+pub(crate) fn conclude(
+    seen: &Observed,
+    scenario: &Scenario,
+    checks: &[Check],
+) -> (Verdict, Option<String>) {
     let trouble = stopped_by_us(seen)
         .or_else(|| kernel_died(seen))
-        .or_else(|| incomplete(seen))
         .or_else(|| guest_error(seen))
+        .or_else(|| incomplete(seen))
+        .or_else(|| another_scenario(seen, scenario))
         .or_else(|| spoiled(seen));
     if let Some((verdict, advice)) = trouble {
         return (verdict, Some(advice));
@@ -151,9 +157,6 @@ fn incomplete(seen: &Observed) -> Option<(Verdict, String)> {
             damage.missing, damage.bad_lines
         ));
     }
-    if end.error.is_some() {
-        return None;
-    }
     let planned = seen.plan.as_ref().map_or(0, |plan| plan.workers);
     if seen.reports.len() != planned || end.reports != planned {
         return lost(format!(
@@ -166,8 +169,21 @@ fn incomplete(seen: &Observed) -> Option<(Verdict, String)> {
 }
 
 fn guest_error(seen: &Observed) -> Option<(Verdict, String)> {
+    let spoken = seen.hello.as_ref()?.protocol;
+    if spoken != VERSION {
+        let text =
+            format!("the guest speaks protocol {spoken}, this host {VERSION}; rebuild the --init");
+        return Some((Verdict::GuestError, text));
+    }
     let error = seen.end.as_ref()?.error.as_ref()?;
     Some((Verdict::GuestError, error.clone()))
+}
+
+/// What came back is an answer only if it answers what was asked.
+fn another_scenario(seen: &Observed, scenario: &Scenario) -> Option<(Verdict, String)> {
+    let differs = seen.plan.as_ref().is_some_and(|plan| plan.scenario != *scenario);
+    let text = "the guest ran another scenario than it was sent; see the plan in frames.log";
+    differs.then(|| (Verdict::ReportLost, text.into()))
 }
 
 fn spoiled(seen: &Observed) -> Option<(Verdict, String)> {
@@ -198,13 +214,13 @@ mod tests {
     use guest_init::frame::Damage;
     use guest_init::proto::{End, Hello, Plan};
     use std::time::Duration;
-    use workloads::{ExitInfo, Scenario, WorkerReport};
+    use workloads::{ExitInfo, WorkerReport};
 
     /// A run of one worker in which nothing went wrong.
     fn good() -> Observed {
         Observed {
             stop: Stop::Ended(QemuEnd::Exited(0)),
-            hello: Some(Hello::default()),
+            hello: Some(Hello { protocol: VERSION, ..Hello::default() }),
             plan: Some(Plan {
                 workers: 1,
                 scenario: Scenario::default(),
@@ -228,7 +244,7 @@ mod tests {
     fn verdict(change: impl FnOnce(&mut Observed)) -> Verdict {
         let mut seen = good();
         change(&mut seen);
-        let (verdict, advice) = conclude(&seen, &[]);
+        let (verdict, advice) = conclude(&seen, &Scenario::default(), &[]);
         assert_eq!(advice.is_none(), verdict == Verdict::Pass);
         verdict
     }
@@ -247,6 +263,8 @@ mod tests {
         assert_eq!(verdict(|s| s.damage.missing = 1), Verdict::ReportLost);
         assert_eq!(verdict(|s| s.damage.bad_lines = 1), Verdict::ReportLost);
         assert_eq!(verdict(|s| s.unfinished = 3), Verdict::ReportLost);
+        let other = |s: &mut Observed| s.plan.as_mut().unwrap().scenario.seed = 9;
+        assert_eq!(verdict(other), Verdict::ReportLost);
         assert_eq!(verdict(|s| s.stop = Stop::Ended(QemuEnd::Signaled(9))), Verdict::QemuFailed);
     }
 
@@ -283,5 +301,7 @@ mod tests {
         let error =
             |s: &mut Observed| s.end = Some(End { error: Some("no".into()), ..End::default() });
         assert_eq!(verdict(error), Verdict::GuestError);
+        let foreign = |s: &mut Observed| s.hello = Some(Hello::default());
+        assert_eq!(verdict(foreign), Verdict::GuestError);
     }
 }
