@@ -21,6 +21,8 @@ const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("panic-self", |_| panic!("as asked")),
     ("garble-reports", |stop| shout("/dev/ttyS1", stop)),
     ("flood-console", |stop| shout("/dev/kmsg", stop)),
+    ("orphans", orphans),
+    ("count-zombies", count_zombies),
     ("warn", |stop| say_once("WARNING: CPU: 0 PID: 1 at nowhere/in/particular.c:1", stop)),
 ];
 
@@ -60,6 +62,22 @@ fn panic_init(stop: &AtomicBool) -> WorkerReport {
 fn say_once(line: &str, stop: &AtomicBool) -> WorkerReport {
     write("/dev/kmsg", line);
     wait(stop)
+}
+
+/// Leaves children behind that PID 1 has to reap.
+fn orphans(_: &AtomicBool) -> WorkerReport {
+    // Anywhere but as PID 1 it says so and exits.
+    let started = (0..20).filter(|_| std::process::Command::new("/init").spawn().is_ok()).count();
+    WorkerReport { work_units: started as u64, ..WorkerReport::default() }
+}
+
+/// At the end of the run, one unit and one for each zombie in the guest.
+fn count_zombies(stop: &AtomicBool) -> WorkerReport {
+    wait(stop);
+    let stats = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let zombies = stats.filter(|stat| stat.contains(") Z ")).count();
+    WorkerReport { work_units: 1 + zombies as u64, ..WorkerReport::default() }
 }
 
 /// Writes lines to `path` for as long as the run lasts.

@@ -12,6 +12,7 @@ use xshell::{Shell, cmd};
 const STEPS: &[(&str, &str)] = &[
     ("format", "cargo fmt --all --check"),
     ("lints", "cargo clippy --workspace --all-targets -- --deny warnings"),
+    ("lints of the guest tests", "cargo clippy --package xtask --test vm -- --deny warnings"),
     ("tests", "cargo test --workspace"),
     ("documentation", "cargo doc --workspace --no-deps --document-private-items"),
     ("guests", "cargo test --package xtask --test vm"),

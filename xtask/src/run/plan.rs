@@ -32,7 +32,9 @@ const KERNEL_ARGS: &[&str] = &[
     "cryptomgr.notests",
     // The host's NMI on a hang becomes a panic with a back-trace of every CPU.
     "unknown_nmi_panic",
+    // By its older and by its newer name.
     "panic_print=0x40",
+    "panic_sys_info=all_bt",
 ];
 
 /// TCG has one time stamp counter for all vCPUs, whatever kernels conclude from how they take

@@ -107,6 +107,15 @@ fn a_panic_of_pid_1_is_a_frame_and_a_power_off() {
 }
 
 #[test]
+fn pid_1_reaps_what_workers_leave_behind() {
+    let scenario = r#"{"duration":"3s","workload":{"work_type":{"Custom":{"name":"orphans"}},
+        "composed":[{"num_workers":1,"work_type":{"Custom":{"name":"count-zombies"}}}]}}"#;
+    let report = Vm::new(scenario).faulty().run().expect("pass", 0);
+    assert_eq!(report["workers"][0]["work_units"], 20, "children were started");
+    assert_eq!(report["workers"][1]["work_units"], 1, "no zombie is left");
+}
+
+#[test]
 fn splat_when_the_kernel_warns_unless_it_is_allowed() {
     let run = Vm::new(&custom("warn")).faulty().run();
     let report = run.expect("splat", 4);
