@@ -8,14 +8,15 @@ use std::path::Path;
 /// The first frame.
 pub(crate) fn hello(started_ns: u64) -> Hello {
     let uname = rustix::system::uname();
+    let version = uname.version().to_string_lossy().into_owned();
     Hello {
         protocol: VERSION,
         release: uname.release().to_string_lossy().into_owned(),
-        version: uname.version().to_string_lossy().into_owned(),
         cpus: list_len("/sys/devices/system/cpu/online"),
         nodes: list_len("/sys/devices/system/node/online").max(1),
         memory_kib: memory_kib(),
-        features: features(),
+        features: features(&version),
+        version,
         started_ns,
     }
 }
@@ -26,12 +27,12 @@ pub(crate) fn clocksource() -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn features() -> Vec<String> {
+fn features(version: &str) -> Vec<String> {
     let mut features = Vec::new();
     if Path::new("/sys/kernel/sched_ext").exists() {
         features.push("sched_ext".into());
     }
-    if trimmed("/sys/kernel/realtime") == "1" {
+    if version.contains("PREEMPT_RT") {
         features.push("preempt_rt".into());
     }
     // `none voluntary (full) lazy`: the model in force is in brackets.

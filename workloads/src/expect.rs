@@ -75,8 +75,12 @@ pub struct Check {
     pub detail: String,
 }
 
-/// Judges `reports` against what `scenario` expects, on a machine with `cpus` CPUs.
+/// Judges `reports` against what `scenario` expects, on a machine with `cpus` CPUs. Without any
+/// report there is nothing to judge and no check.
 pub fn judge(scenario: &Scenario, reports: &[WorkerReport], cpus: usize) -> Vec<Check> {
+    if reports.is_empty() {
+        return Vec::new();
+    }
     let expect = &scenario.expect;
     let mut checks = vec![cpu_accounting(reports, cpus)];
     checks.extend(expect.progress.then(|| progress(reports)));
@@ -289,6 +293,11 @@ mod tests {
         let expect = |ms| Expect { max_gap: Some(Duration::from_millis(ms)), ..Expect::default() };
         assert_eq!(outcome(expect(2), &[worker(0, 1)], "max_gap").outcome, Outcome::Fail);
         assert_eq!(outcome(expect(3), &[worker(0, 1)], "max_gap").outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn no_reports_are_no_passed_checks() {
+        assert_eq!(judge(&Scenario::default(), &[], 2), []);
     }
 
     #[test]

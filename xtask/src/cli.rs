@@ -61,6 +61,9 @@ pub(crate) struct VmArgs {
     /// How guest code runs; auto tries KVM and remembers whether it works here.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub(crate) accel: AccelChoice,
+    /// QEMU's CPU model [default: host with KVM, max with TCG].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cpu_model: Option<String>,
     /// How the scenario gets into the guest.
     #[arg(long, value_enum, default_value_t = ConfigVia::Auto)]
     pub(crate) config_via: ConfigVia,

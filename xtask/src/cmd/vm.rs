@@ -22,6 +22,8 @@ use workloads::{Scenario, judge};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Where the files of a guest that KVM lost are kept.
 const KVM_TRIAL: &str = "kvm-trial";
+/// Lines of QEMU's stderr that are shown.
+const COMPLAINT_LINES: usize = 8;
 
 pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
@@ -102,6 +104,7 @@ fn plan(args: &VmArgs, scenario: Scenario, paths: &Paths, progress: &Progress) -
         kernel,
         scenario,
         via,
+        cpu_model: args.cpu_model.clone(),
         cpus: usize::from(args.cpus),
         memory_mib: args.memory,
         disk: args.disk.clone(),
@@ -198,7 +201,8 @@ fn timings(seen: &Observed) -> Timings {
 fn show_last_lines(seen: &Observed, progress: &Progress) {
     progress.step("last lines of the console:");
     seen.console.recent.iter().for_each(|line| progress.step(format!("  {line}")));
-    if !seen.complaints.is_empty() {
-        progress.step(format!("QEMU said: {}", seen.complaints.trim_end()));
+    // The first lines say what happened; a register dump may follow.
+    for line in seen.complaints.lines().take(COMPLAINT_LINES) {
+        progress.step(format!("QEMU: {line}"));
     }
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
     pub(crate) accel: Accel,
+    /// QEMU's CPU model; `None` is the richest that the accelerator offers.
+    pub(crate) cpu_model: Option<String>,
     pub(crate) cpus: usize,
     pub(crate) memory_mib: u64,
     pub(crate) kernel: PathBuf,
@@ -37,7 +39,7 @@ const SCENARIO_SLOT: u32 = 0x9;
 pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
     [
         bare_machine(),
-        acceleration(guest.accel),
+        acceleration(guest),
         size(guest.cpus, guest.memory_mib),
         control(),
         serial_ports(guest),
@@ -52,11 +54,12 @@ fn bare_machine() -> Vec<String> {
     strings(&["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc", "-no-reboot"])
 }
 
-fn acceleration(accel: Accel) -> Vec<String> {
-    match accel {
-        Accel::Kvm => strings(&["-accel", "kvm", "-cpu", "host"]),
+fn acceleration(guest: &Guest) -> Vec<String> {
+    let model = guest.cpu_model.as_deref();
+    match guest.accel {
+        Accel::Kvm => strings(&["-accel", "kvm", "-cpu", model.unwrap_or("host")]),
         // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
-        Accel::Tcg => strings(&["-accel", "tcg,thread=single", "-cpu", "max"]),
+        Accel::Tcg => strings(&["-accel", "tcg,thread=single", "-cpu", model.unwrap_or("max")]),
     }
 }
 
@@ -122,6 +125,7 @@ mod tests {
     fn guest() -> Guest {
         Guest {
             accel: Accel::Tcg,
+            cpu_model: None,
             cpus: 2,
             memory_mib: 512,
             kernel: "/k/vmlinuz".into(),
@@ -182,6 +186,8 @@ mod tests {
     fn kvm_takes_the_hosts_cpu() {
         let text = shown(&Guest { accel: Accel::Kvm, ..guest() });
         assert!(text.contains("-accel kvm\n-cpu host"), "{text}");
+        let named = Guest { cpu_model: Some("Haswell".into()), ..guest() };
+        assert!(shown(&named).contains("-cpu Haswell"));
     }
 
     #[test]

@@ -107,6 +107,7 @@ pub(crate) struct BootPlan {
     pub(crate) image: Image,
     pub(crate) scenario: Scenario,
     pub(crate) via: ConfigVia,
+    pub(crate) cpu_model: Option<String>,
     pub(crate) cpus: usize,
     pub(crate) memory_mib: u64,
     pub(crate) disk: Disk,
@@ -123,6 +124,7 @@ impl BootPlan {
         };
         Ok(Guest {
             accel,
+            cpu_model: self.cpu_model.clone(),
             cpus: self.cpus,
             memory_mib: self.memory_mib,
             kernel: self.kernel.image.clone(),

@@ -3,7 +3,7 @@
 
 use super::watch::{Observed, Stop};
 use crate::error::exit;
-use crate::qemu::QemuEnd;
+use crate::qemu::{Accel, QemuEnd};
 use guest_init::proto::VERSION;
 use serde::{Deserialize, Serialize};
 use workloads::{Check, Outcome, Scenario};
@@ -94,10 +94,11 @@ pub(crate) fn conclude(
 fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
     let (verdict, advice) = match seen.stop {
         Stop::Interrupted => (Verdict::Interrupted, "ended by the user"),
-        Stop::Halted => (
-            Verdict::QemuFailed,
-            "QEMU halted the guest; under KVM this is the host's KVM failing: try --accel tcg",
-        ),
+        Stop::Halted => {
+            let status = seen.halted.as_deref().unwrap_or("unknown");
+            let advice = format!("QEMU stopped the guest ({status}){}", blame_kvm(seen.accel));
+            return Some((Verdict::QemuFailed, advice));
+        }
         Stop::BootTimeout => (
             Verdict::BootFailed,
             "PID 1 did not speak in time: is the kernel's serial console 8250 built in? \
@@ -133,9 +134,17 @@ fn kernel_died(seen: &Observed) -> Option<(Verdict, String)> {
         Stop::Ended(QemuEnd::Exited(0)) | Stop::Finished => None,
         Stop::Ended(end) => {
             let complaint = seen.complaints.lines().next_back().unwrap_or("it said nothing");
-            Some((Verdict::QemuFailed, format!("QEMU ended ({end:?}): {complaint}")))
+            let blame = blame_kvm(seen.accel);
+            Some((Verdict::QemuFailed, format!("QEMU ended ({end:?}): {complaint}{blame}")))
         }
         _ => None,
+    }
+}
+
+fn blame_kvm(accel: Accel) -> &'static str {
+    match accel {
+        Accel::Kvm => "; this may be the host's KVM: try --accel tcg",
+        Accel::Tcg => "",
     }
 }
 
@@ -235,6 +244,8 @@ mod tests {
             unfinished: 0,
             console: Console::new(Vec::new()),
             complaints: String::new(),
+            halted: None,
+            accel: Accel::Tcg,
             boot: Some(Duration::ZERO),
             run: Some(Duration::ZERO),
             total: Duration::ZERO,

@@ -5,7 +5,7 @@ use super::console::Console;
 use super::plan::Limits;
 use super::tail::Tail;
 use crate::progress::Progress;
-use crate::qemu::{Command, Guest, Notice, Qemu, QemuEnd, arguments};
+use crate::qemu::{Accel, Command, Guest, Notice, Qemu, QemuEnd, arguments};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan};
@@ -52,6 +52,9 @@ pub(crate) struct Observed {
     pub(crate) unfinished: usize,
     pub(crate) console: Console,
     pub(crate) complaints: String,
+    /// QEMU's name for why it stopped the vCPUs.
+    pub(crate) halted: Option<String>,
+    pub(crate) accel: Accel,
     pub(crate) boot: Option<Duration>,
     pub(crate) run: Option<Duration>,
     pub(crate) total: Duration,
@@ -113,6 +116,8 @@ impl<'a> Watch<'a> {
             unfinished: 0,
             console,
             complaints: String::new(),
+            halted: None,
+            accel: guest.accel,
             boot: None,
             run: None,
             total: Duration::ZERO,
@@ -157,7 +162,7 @@ impl<'a> Watch<'a> {
                 Notice::Stopped => self.qemu.tell(Command::QueryStatus),
                 Notice::Status(status) if status == "running" => {}
                 Notice::Status(status) => {
-                    self.seen.notes.push(format!("QEMU stopped the guest: {status}"));
+                    self.seen.halted = Some(status);
                     return Ok(Some(Stop::Halted));
                 }
                 Notice::Refused(why) => self.seen.notes.push(format!("QMP: {why}")),
@@ -186,7 +191,7 @@ impl<'a> Watch<'a> {
             Some(_) if self.last_frame.elapsed() > self.limits.silence => Stop::Silence,
             _ => return None,
         };
-        self.progress.step(format!("{overdue:?}: asking the guest where it is (NMI)"));
+        self.progress.step("the guest is overdue or silent: an NMI makes it show where it is");
         self.qemu.tell(Command::InjectNmi);
         self.closing = Some((now + GRACE, overdue));
         None

@@ -124,21 +124,39 @@ fn json_output_is_the_report_and_nothing_else() {
     assert_eq!(serde_json::from_str::<Value>(&run.stdout).unwrap(), run.json("report.json"));
 }
 
-#[test]
-fn auto_ends_in_a_guest_that_lives_and_learns_only_once() {
+/// Two boots with an empty memory of what KVM is worth here, the second with what the first learned.
+fn discover(args: &[&str]) -> (Run, Run) {
     let first = Vm::new("{\"duration\":\"100ms\"}").run();
     let image = first.json("host.json")["kernel_image"].as_str().unwrap().to_owned();
     let cache = tempfile::tempdir().unwrap();
     let boot = || {
         let vm = Vm::new("{\"duration\":\"100ms\"}").env("SCHEDLAB_CACHE", cache.path());
-        vm.args(["--kernel", &image]).faulty().run()
+        vm.args(["--kernel", &image]).args(args.iter().copied()).faulty().run()
     };
-    let (discovery, second) = (boot(), boot());
-    let accel = discovery.expect("pass", 0)["machine"]["accel"].clone();
-    assert_eq!(second.expect("pass", 0)["machine"]["accel"], accel);
-    assert!(!second.file("kvm-trial").exists(), "the second run tried KVM again");
+    let both = (boot(), boot());
     let opens = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
-    let remembered = cache.path().join("host/kvm.json").exists();
-    assert_eq!(remembered, opens, "what /dev/kvm is worth is remembered if it opens");
-    assert_eq!(discovery.file("kvm-trial").exists(), opens && accel == "tcg");
+    assert_eq!(cache.path().join("host/kvm.json").exists(), opens, "remembered if there is doubt");
+    let accel = both.0.expect("pass", 0)["machine"]["accel"].clone();
+    assert_eq!(both.0.file("kvm-trial").exists(), opens && accel == "tcg");
+    assert_eq!(both.1.expect("pass", 0)["machine"]["accel"], accel);
+    assert!(!both.1.file("kvm-trial").exists(), "the second run tried KVM again");
+    both
+}
+
+#[test]
+fn auto_ends_in_a_guest_that_lives_and_learns_only_once() {
+    discover(&[]);
+}
+
+#[test]
+fn a_guest_that_kvm_stops_in_mid_boot_costs_no_boot_timeout() {
+    // This model lets QEMU start where `host` makes it abort; the guest then dies by itself.
+    let (first, _) = discover(&["--cpu-model", "qemu64", "--boot-timeout", "60s"]);
+    let reason = first.json("host.json")["accel_reason"].as_str().unwrap().to_owned();
+    let took = first.stderr.lines().find(|line| line.contains("using TCG"));
+    let seconds = took.map(|line| {
+        let stamp = line.trim_start_matches('[').split_whitespace().next().unwrap();
+        stamp.parse::<f64>().unwrap()
+    });
+    assert!(seconds.is_none_or(|s| s < 30.0), "{reason}: {}", first.stderr);
 }
