@@ -114,15 +114,28 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// The gate is open: what passes from the opening on is measured, the wait for a first turn
+    /// on a CPU included.
+    pub(crate) fn begin(&mut self) {
+        self.counters.forget_the_gate();
+        self.started_ns = self.seat.control.opened_ns.load(Relaxed);
+        self.seen_ns = self.started_ns;
+        self.cpu_seen = (self.started_ns, clock::thread_cpu_ns());
+        self.stamp();
+        self.note_cpu();
+    }
+
     /// True while there is another iteration to do. Called at the top of every loop; the body
     /// before it counts as completed, so a body that was cut short leaves by `break`.
     #[inline]
     pub(crate) fn next(&mut self) -> bool {
         let epoch = self.seat.control.epoch.load(Relaxed);
-        if !self.begun || epoch != self.epoch {
+        if epoch != self.epoch {
             self.restart(epoch);
-        } else {
+        } else if self.begun {
             self.complete_iteration();
+        } else {
+            self.begun = true;
         }
         !self.stopping() && self.iterations < self.seat.limit
     }
@@ -139,12 +152,14 @@ impl<'a> Worker<'a> {
         self.note_cpu();
     }
 
-    /// Begins the measured part: at the first iteration, and again after the warm-up.
+    /// Begins the measured part anew: what was counted so far was the warm-up.
     #[cold]
     fn restart(&mut self, epoch: u32) {
         *self =
             Self { begun: true, epoch, io_target: self.io_target.take(), ..Self::new(self.seat) };
         self.cpu_seen = (self.seen_ns, clock::thread_cpu_ns());
+        self.seat.slot.iterations.store(0, Relaxed);
+        self.seat.slot.work_units.store(0, Relaxed);
         self.note_cpu();
     }
 

@@ -27,11 +27,12 @@ pub(super) fn main(seat: Seat<'_>, task: &Assignment<'_>, work: &dyn Work, pipe:
         send(&mut pipe, failed(task, format!("sigaction failed: {errno}")));
     }
     let not_applied = prologue::apply(task);
+    let mut worker = Worker::new(seat);
     if pipe.write_all(&[READY]).is_err() {
         exit_now(1);
     }
     pass_gate(&seat);
-    let mut worker = Worker::new(seat);
+    worker.begin();
     let finish = work.run(&mut worker);
     let mut report = match finish {
         Finish::Reported(report) => WorkerReport { completed: true, ..*report },

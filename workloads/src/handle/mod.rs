@@ -104,7 +104,12 @@ pub struct Census {
 impl WorkloadHandle {
     /// Opens the start gate. Calling it again does nothing.
     pub fn start(&self) {
-        let gate = &self.shared.control().gate;
+        let control = self.shared.control();
+        let gate = &control.gate;
+        if gate.load(Relaxed) != 0 {
+            return;
+        }
+        control.opened_ns.store(crate::clock::monotonic_ns(), Relaxed);
         gate.store(1, Release);
         // The workers check the word again, so a failed wake leaves nobody behind.
         let _ = futex::wake(gate, futex::Flags::empty(), i32::MAX.unsigned_abs());

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 pub(crate) struct Control {
     /// Futex word: 0 while workers wait at the start gate.
     pub(crate) gate: AtomicU32,
+    /// CLOCK_MONOTONIC when the gate was opened.
+    pub(crate) opened_ns: AtomicU64,
     /// Counts restarts of the measurement; 0 until the first one.
     pub(crate) epoch: AtomicU32,
     pub(crate) stop: AtomicBool,
@@ -41,7 +43,7 @@ pub(crate) struct Line {
 /// # Safety
 /// Implementors hold atomics only: no pointers, no padding that is read, no `Drop`.
 pub(crate) unsafe trait Shareable {}
-// SAFETY: three atomics, each valid when zero.
+// SAFETY: four atomics, each valid when zero.
 unsafe impl Shareable for Control {}
 // SAFETY: two atomics, each valid when zero.
 unsafe impl Shareable for Slot {}

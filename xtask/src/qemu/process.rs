@@ -91,6 +91,8 @@ impl Qemu {
     /// What QEMU has said since the last call.
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
         self.notices.read_available();
+        // Read in passing, so that QEMU never blocks on a full pipe.
+        self.complaints.read_available();
         let text = &mut self.notices.text;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = text.drain(..whole).collect();
