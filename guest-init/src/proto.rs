@@ -44,7 +44,14 @@ pub enum Message {
     Hello(Hello),
     /// The workload is about to start.
     Plan(Box<Plan>),
-    /// Something happened that the user may want to know.
+    /// The run has come this far.
+    Stage {
+        /// CLOCK_MONOTONIC of the guest.
+        at_ns: u64,
+        /// What begins.
+        text: String,
+    },
+    /// Something is not as one would expect, and the run goes on.
     Note {
         /// CLOCK_MONOTONIC of the guest.
         at_ns: u64,

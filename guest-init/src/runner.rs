@@ -60,11 +60,15 @@ impl Lines {
         self.send(&Message::Note { at_ns: monotonic_ns(), text });
     }
 
+    fn stage(&mut self, text: &str) {
+        self.send(&Message::Stage { at_ns: monotonic_ns(), text: text.into() });
+    }
+
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Ready { pids } => self.note(format!("{} workers at the gate", pids.len())),
-            Event::Measuring => self.note("measuring".into()),
-            Event::Stopping => self.note("stopping".into()),
+            Event::Ready { pids } => self.stage(&format!("{} workers at the gate", pids.len())),
+            Event::Measuring => self.stage("measuring"),
+            Event::Stopping => self.stage("stopping"),
             Event::Tick { elapsed, iterations, ended } => self.send(&Message::Progress {
                 elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
                 iterations: *iterations,

@@ -20,7 +20,7 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Finds the disk that the command line announces; mounts it if it is an image with a file
-    /// system. The second value says what is missing or was done.
+    /// system. The second value is a remark for the user.
     pub(crate) fn bring_up(cmdline: &str) -> (Option<Self>, Option<String>) {
         let Some(kind) = argument(cmdline, args::DISK) else { return (None, None) };
         let Some(name) = by_serial(serial::DISK) else {
@@ -28,9 +28,10 @@ impl Disk {
             return (None, Some(format!("{text} The I/O types use files")));
         };
         let device = format!("/dev/{name}");
-        let mounted = (kind == args::DISK_IMAGE).then(|| try_mount(&device)).flatten();
-        let note = mounted.map(|kind| format!("mounted {device} ({kind}) on {MOUNT_POINT}"));
-        (Some(Self { name, mounted: note.is_some() }), note)
+        let mounted = kind == args::DISK_IMAGE && try_mount(&device);
+        let note = (kind == args::DISK_IMAGE && !mounted)
+            .then(|| format!("no file system was found on {device}: the I/O types overwrite it"));
+        (Some(Self { name, mounted }), note)
     }
 
     /// Raw, unless it is mounted: then a file on it, never the device.
@@ -87,10 +88,10 @@ pub(crate) fn by_serial(wanted: &str) -> Option<String> {
     })
 }
 
-fn try_mount(device: &str) -> Option<&'static str> {
-    std::fs::create_dir_all(MOUNT_POINT).ok()?;
+fn try_mount(device: &str) -> bool {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    FILE_SYSTEMS.into_iter().find(|kind| mount(device, MOUNT_POINT, *kind, flags, c"").is_ok())
+    std::fs::create_dir_all(MOUNT_POINT).is_ok()
+        && FILE_SYSTEMS.iter().any(|kind| mount(device, MOUNT_POINT, *kind, flags, c"").is_ok())
 }
 
 /// The value of the kernel argument that starts with `prefix`; the last one counts.

@@ -9,7 +9,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
     pidfd_send_signal, waitid,
 };
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -34,9 +34,14 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// Takes charge of a child, or ends it.
     pub(super) fn adopt(pid: Pid, pipe: OwnedFd, identity: Identity) -> Result<Self, Errno> {
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+        let nonblocking = fcntl_setfl(&pipe, OFlags::NONBLOCK);
+        let opened = nonblocking.and_then(|()| pidfd_open(pid, PidfdFlags::empty()));
+        let pidfd = opened.inspect_err(|_| {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+        })?;
         Ok(Self { pid, pidfd, pipe, received: Vec::new(), identity, end: None, killed: false })
     }
 

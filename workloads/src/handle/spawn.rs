@@ -56,60 +56,49 @@ impl WorkloadHandle {
 
     /// Forks group by group, so that a child inherits its own group's pipes and no others.
     fn fork_set(&mut self, set: &Set, options: &SpawnOptions) -> Result<(), SpawnError> {
-        let size = set.needs.group_size;
-        for (group, first) in set.workers.clone().step_by(size).enumerate() {
-            let pipes = (0..set.needs.pipes).map(|_| make_pipe()).collect::<Result<Vec<_>, _>>()?;
-            for position in 0..size {
-                let line = set.first_line + group * set.needs.lines;
-                self.fork_worker(set, first, position, line, &pipes, options)?;
+        let needs = set.needs;
+        for (group, first) in set.workers.clone().step_by(needs.group_size).enumerate() {
+            let pipes = (0..needs.pipes).map(|_| make_pipe()).collect::<Result<Vec<_>, _>>()?;
+            let first_line = set.first_line + group * needs.lines;
+            let lines = first_line..first_line + needs.lines;
+            for position in 0..needs.group_size {
+                let place = Place { index: first + position, position, lines: lines.clone() };
+                self.fork_worker(set, place, &pipes, options)?;
             }
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the coordinates of one worker")]
     fn fork_worker(
         &mut self,
         set: &Set,
-        first: usize,
-        position: usize,
-        line: usize,
+        place: Place,
         pipes: &[Pipe],
         options: &SpawnOptions,
     ) -> Result<(), SpawnError> {
-        let index = first + position;
+        let index = place.index;
         let identity = Identity {
             index,
             group_idx: set.group_idx,
-            role: (set.needs.role)(position),
+            role: (set.needs.role)(place.position),
             work_type: set.spec.work_type.name().to_owned(),
         };
         let report = make_pipe()?;
         match fork() {
             Ok(Fork::Child) => {
                 drop(report.reader);
-                let seat = Seat {
-                    control: self.shared.control(),
-                    slot: &self.shared.slots[index],
-                    index,
-                    position,
-                    lines: &self.shared.lines[line..line + set.needs.lines],
-                    pipes,
-                    io: &options.io,
-                    limit: options.iterations.unwrap_or(u64::MAX),
-                };
+                let seat = self.seat(place, pipes, options);
                 let task = Assignment { identity: &identity, spec: &set.spec, seed: options.seed };
                 child::main(seat, &task, &*set.work, report.writer)
             }
             Ok(Fork::Parent(pid)) => {
                 drop(report.writer);
-                let process = Process::adopt(pid, report.reader, identity);
-                let added = process.and_then(|process| {
-                    process.watch(&self.epoll, index)?;
-                    Ok(process)
-                });
-                self.workers.push(added.map_err(|errno| descriptors(errno, "watch a worker"))?);
-                Ok(())
+                let process = Process::adopt(pid, report.reader, identity)
+                    .map_err(|errno| descriptors(errno, "pidfd_open of a worker"))?;
+                // In the list before anything can fail, so that dropping the handle ends it.
+                let watched = process.watch(&self.epoll, index);
+                self.workers.push(process);
+                watched.map_err(|errno| descriptors(errno, "epoll_ctl for a worker"))
             }
             Err(errno) => Err(SpawnError::Sys {
                 op: format!("fork of worker {index}"),
@@ -118,6 +107,26 @@ impl WorkloadHandle {
             }),
         }
     }
+
+    fn seat<'a>(&'a self, place: Place, pipes: &'a [Pipe], options: &'a SpawnOptions) -> Seat<'a> {
+        Seat {
+            control: self.shared.control(),
+            slot: &self.shared.slots[place.index],
+            index: place.index,
+            position: place.position,
+            lines: &self.shared.lines[place.lines],
+            pipes,
+            io: &options.io,
+            limit: options.iterations.unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Where a worker sits.
+struct Place {
+    index: usize,
+    position: usize,
+    lines: Range<usize>,
 }
 
 impl Set {

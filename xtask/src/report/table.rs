@@ -38,6 +38,9 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
         writeln!(out, "  kernel features: {}", kernel.features.join(", "))?;
     }
     print_io(report, out)?;
+    for note in &report.notes {
+        writeln!(out, "  note: {note}")?;
+    }
     for splat in &report.splats {
         let allowed = if splat.allowed_by.is_some() { " (allowed)" } else { "" };
         writeln!(out, "  console.log:{}: {}{allowed}", splat.line, splat.text)?;

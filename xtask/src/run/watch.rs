@@ -225,8 +225,9 @@ impl<'a> Watch<'a> {
                 self.progress.step(format!("scenario by {source}, {} workers", plan.workers));
                 self.seen.plan = Some(*plan);
             }
+            Message::Stage { text, .. } => self.progress.update(text),
             Message::Note { text, .. } => {
-                self.progress.update(&text);
+                self.progress.step(&text);
                 self.seen.notes.push(text);
             }
             Message::Heartbeat { .. } => {}
