@@ -28,19 +28,21 @@ fn spinners_share_one_cpu_by_preemption_alone() {
 }
 
 #[test]
-fn a_lone_pair_blocks_once_an_iteration() {
+fn a_lone_pair_switches_once_an_iteration() {
     for work_type in [r#"{"PipeIo":{"burst_iters":0}}"#, r#"{"FutexPingPong":{"spin_iters":0}}"#] {
         let report = run(&workload(2, work_type), &["--cpus", "1"]);
         let iterations = of_workers(&report, "iterations");
         assert!(iterations[0].abs_diff(iterations[1]) <= 1, "{iterations:?}");
         assert!(iterations[0] > 100, "{iterations:?}");
-        for (switches, rounds) in of_workers(&report, "voluntary_switches").iter().zip(&iterations)
-        {
-            // On one CPU the token is never there before its taker sleeps, but for preemption.
-            assert!(
-                switches.abs_diff(*rounds) <= rounds / 20,
-                "{switches} for {rounds}: {work_type}"
-            );
+        let blocked = of_workers(&report, "voluntary_switches");
+        let preempted = of_workers(&report, "involuntary_switches");
+        for ((blocked, preempted), rounds) in blocked.iter().zip(&preempted).zip(&iterations) {
+            // On one CPU the other can only answer after a switch: by blocking, or now and then
+            // because the woken partner preempts before the block. Ticks add a few more.
+            let switches = blocked + preempted;
+            let text = format!("{blocked} + {preempted} switches for {rounds} rounds: {work_type}");
+            assert!(switches + 1 >= *rounds && switches <= rounds + rounds / 10 + 300, "{text}");
+            assert!(*blocked > rounds / 2, "{text}");
         }
     }
 }

@@ -10,7 +10,7 @@ const SMALL: &str = r#"{"name":"small","duration":"200ms","seed":5,"workload":{"
 fn large(sets: usize) -> String {
     let set = r#"{"num_workers":1,"work_type":{"Bursty":{"burst_duration":"1ms","sleep_duration":"3ms"}}}"#;
     let composed = vec![set; sets].join(",");
-    format!(r#"{{"name":"large","duration":"300ms","workload":{{"composed":[{composed}]}}}}"#)
+    format!(r#"{{"name":"large","iterations":3,"workload":{{"composed":[{composed}]}}}}"#)
 }
 
 #[test]
