@@ -88,6 +88,9 @@ pub(crate) struct VmArgs {
     /// Run folder; must be new or empty [default: one under target/schedlab/runs].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Show the kernel's console on stderr while it runs.
+    #[arg(long)]
+    pub(crate) console: bool,
     /// Print the report as JSON and nothing else on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -36,7 +36,11 @@ impl Progress {
 
     /// A stage began or ended: stays on the screen.
     pub(crate) fn step(&self, text: impl AsRef<str>) {
-        let line = format!("[{:6.1} s] {}", self.started.elapsed().as_secs_f64(), text.as_ref());
+        self.line(&format!("[{:6.1} s] {}", self.started.elapsed().as_secs_f64(), text.as_ref()));
+    }
+
+    /// A line of somebody else's, as it is.
+    pub(crate) fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
             None if self.silent => {}

@@ -171,7 +171,13 @@ fn boot_with(
         run: args.timeout.unwrap_or(usual.run),
         ..usual
     };
-    watch(&guest, limits, Console::new(args.allow_splat.clone()), &INTERRUPTED, progress)
+    watch(
+        &guest,
+        limits,
+        Console::new(args.allow_splat.clone(), args.console),
+        &INTERRUPTED,
+        progress,
+    )
 }
 
 fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {

@@ -1,6 +1,7 @@
 //! Reads the kernel's console for what must not be overlooked: panics and splats. Called by
 //! `watch` while the guest runs.
 
+use crate::progress::Progress;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -46,6 +47,8 @@ pub(crate) struct Splat {
 #[derive(Debug)]
 pub(crate) struct Console {
     allow: Vec<Regex>,
+    /// Whether lines are shown as they come.
+    echo: bool,
     partial: Vec<u8>,
     lines: usize,
     pub(crate) recent: VecDeque<String>,
@@ -54,9 +57,10 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    pub(crate) fn new(allow: Vec<Regex>) -> Self {
+    pub(crate) fn new(allow: Vec<Regex>, echo: bool) -> Self {
         Self {
             allow,
+            echo,
             partial: Vec::new(),
             lines: 0,
             recent: VecDeque::new(),
@@ -65,11 +69,15 @@ impl Console {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8], progress: &Progress) {
         for &byte in bytes {
             if byte == b'\n' {
                 let line = std::mem::take(&mut self.partial);
-                self.line(String::from_utf8_lossy(&line).trim_end());
+                let line = String::from_utf8_lossy(&line);
+                if self.echo {
+                    progress.line(line.trim_end());
+                }
+                self.line(line.trim_end());
             } else {
                 self.partial.push(byte);
             }
@@ -118,8 +126,8 @@ mod tests {
 
     fn read(text: &str, allow: &[&str]) -> Console {
         let allow = allow.iter().map(|pattern| Regex::new(pattern).unwrap()).collect();
-        let mut console = Console::new(allow);
-        console.push(text.as_bytes());
+        let mut console = Console::new(allow, false);
+        console.push(text.as_bytes(), &Progress::silent());
         console
     }
 

@@ -242,7 +242,7 @@ mod tests {
             end: Some(End { reports: 1, ..End::default() }),
             damage: Damage::default(),
             unfinished: 0,
-            console: Console::new(Vec::new()),
+            console: Console::new(Vec::new(), false),
             complaints: String::new(),
             halted: None,
             accel: Accel::Tcg,

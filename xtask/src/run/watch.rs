@@ -199,7 +199,7 @@ impl<'a> Watch<'a> {
 
     fn read_ports(&mut self) {
         let text = self.log.read();
-        self.seen.console.push(&text);
+        self.seen.console.push(&text, self.progress);
         let bytes = self.frames.read();
         for message in self.decoder.push(&bytes) {
             self.last_frame = Instant::now();

@@ -87,6 +87,9 @@ fn a_bare_image_without_modules_uses_a_file() {
     std::fs::copy(image, &bare).unwrap();
     let run = Vm::new(&scenario("io.json")).args(["--kernel", bare.to_str().unwrap()]).run();
     let report = run.expect("pass", 0);
+    let host = run.json("host.json");
+    let initramfs = std::fs::metadata(host["initramfs"].as_str().unwrap()).unwrap().len();
+    assert!(initramfs < 2 << 20, "{initramfs} bytes of initramfs without modules");
     assert_eq!(report["totals"]["disk"], Value::Null);
     let target = report["workers"][0]["io_target"].as_str().unwrap();
     assert!(target.starts_with("file in"), "{target}");
@@ -119,8 +122,9 @@ fn an_image_with_a_file_system_is_mounted_and_never_written_raw() {
 
 #[test]
 fn json_output_is_the_report_and_nothing_else() {
-    let run = Vm::new("{\"duration\":\"200ms\"}").args(["--json"]).run();
+    let run = Vm::new("{\"duration\":\"200ms\"}").args(["--json", "--console"]).run();
     run.expect("pass", 0);
+    assert!(run.stderr.contains("Linux version"), "the console is on stderr: {}", run.stderr);
     assert_eq!(serde_json::from_str::<Value>(&run.stdout).unwrap(), run.json("report.json"));
 }
 
