@@ -22,6 +22,7 @@ use workloads::{Scenario, judge};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Where the files of a guest that KVM lost are kept.
 const KVM_TRIAL: &str = "kvm-trial";
+const BLAME_KVM: &str = "; this may be the host's KVM: try --accel tcg";
 /// Lines of QEMU's stderr that are shown.
 const COMPLAINT_LINES: usize = 8;
 
@@ -64,6 +65,8 @@ pub(crate) fn run_once(
     let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
     let checks = judge(&plan.scenario, &seen.reports, plan.cpus);
     let (verdict, advice) = conclude(&seen, &plan.scenario, &checks);
+    let doubt = accel == Accel::Kvm && matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
+    let advice = advice.map(|text| if doubt { text + BLAME_KVM } else { text });
     if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
         show_last_lines(&seen, progress);
     }

@@ -3,7 +3,7 @@
 
 use super::watch::{Observed, Stop};
 use crate::error::exit;
-use crate::qemu::{Accel, QemuEnd};
+use crate::qemu::QemuEnd;
 use guest_init::proto::VERSION;
 use serde::{Deserialize, Serialize};
 use workloads::{Check, Outcome, Scenario};
@@ -96,8 +96,7 @@ fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
         Stop::Interrupted => (Verdict::Interrupted, "ended by the user"),
         Stop::Halted => {
             let status = seen.halted.as_deref().unwrap_or("unknown");
-            let advice = format!("QEMU stopped the guest ({status}){}", blame_kvm(seen.accel));
-            return Some((Verdict::QemuFailed, advice));
+            return Some((Verdict::QemuFailed, format!("QEMU stopped the guest ({status})")));
         }
         Stop::BootTimeout => (
             Verdict::BootFailed,
@@ -134,17 +133,9 @@ fn kernel_died(seen: &Observed) -> Option<(Verdict, String)> {
         Stop::Ended(QemuEnd::Exited(0)) | Stop::Finished => None,
         Stop::Ended(end) => {
             let complaint = seen.complaints.lines().next_back().unwrap_or("it said nothing");
-            let blame = blame_kvm(seen.accel);
-            Some((Verdict::QemuFailed, format!("QEMU ended ({end:?}): {complaint}{blame}")))
+            Some((Verdict::QemuFailed, format!("QEMU ended ({end:?}): {complaint}")))
         }
         _ => None,
-    }
-}
-
-fn blame_kvm(accel: Accel) -> &'static str {
-    match accel {
-        Accel::Kvm => "; this may be the host's KVM: try --accel tcg",
-        Accel::Tcg => "",
     }
 }
 
@@ -245,7 +236,6 @@ mod tests {
             console: Console::new(Vec::new(), false),
             complaints: String::new(),
             halted: None,
-            accel: Accel::Tcg,
             boot: Some(Duration::ZERO),
             run: Some(Duration::ZERO),
             total: Duration::ZERO,

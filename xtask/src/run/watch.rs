@@ -5,7 +5,7 @@ use super::console::Console;
 use super::plan::Limits;
 use super::tail::Tail;
 use crate::progress::Progress;
-use crate::qemu::{Accel, Command, Guest, Notice, Qemu, QemuEnd, arguments};
+use crate::qemu::{Command, Guest, Notice, Qemu, QemuEnd, arguments};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan};
@@ -54,7 +54,6 @@ pub(crate) struct Observed {
     pub(crate) complaints: String,
     /// QEMU's name for why it stopped the vCPUs.
     pub(crate) halted: Option<String>,
-    pub(crate) accel: Accel,
     pub(crate) boot: Option<Duration>,
     pub(crate) run: Option<Duration>,
     pub(crate) total: Duration,
@@ -117,7 +116,6 @@ impl<'a> Watch<'a> {
             console,
             complaints: String::new(),
             halted: None,
-            accel: guest.accel,
             boot: None,
             run: None,
             total: Duration::ZERO,
