@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, WorkerReport};
+use crate::rng::Rng;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
@@ -55,6 +56,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) io: &'a IoPlace,
     /// Iterations after which the worker is done; `u64::MAX` for a timed run.
     pub(crate) limit: u64,
+    /// The scenario's seed.
+    pub(crate) seed: u64,
 }
 
 /// A running worker.
@@ -80,6 +83,7 @@ pub(crate) struct Worker<'a> {
     samples: [Option<Box<Samples>>; Latency::COUNT],
     errors: BTreeMap<String, u64>,
     io_target: Option<String>,
+    rng: Rng,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -120,6 +124,7 @@ impl<'a> Worker<'a> {
             samples: Default::default(),
             errors: BTreeMap::new(),
             io_target: None,
+            rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
 
@@ -164,8 +169,13 @@ impl<'a> Worker<'a> {
     /// Begins the measured part anew: what was counted so far was the warm-up.
     #[cold]
     fn restart(&mut self, epoch: u32) {
-        *self =
-            Self { begun: true, epoch, io_target: self.io_target.take(), ..Self::new(self.seat) };
+        *self = Self {
+            begun: true,
+            epoch,
+            io_target: self.io_target.take(),
+            rng: self.rng.clone(),
+            ..Self::new(self.seat)
+        };
         self.cpu_seen = (self.seen_ns, clock::thread_cpu_ns());
         self.seat.slot.iterations.store(0, Relaxed);
         self.seat.slot.work_units.store(0, Relaxed);
@@ -217,6 +227,11 @@ impl<'a> Worker<'a> {
     /// The disk that the workload may write raw, or the folder for its files.
     pub(crate) fn io_place(&self) -> &'a IoPlace {
         self.seat.io
+    }
+
+    /// The worker's own random choices; the same for the same seed.
+    pub(crate) fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
     }
 
     pub(crate) fn set_io_target(&mut self, target: String) {

@@ -118,6 +118,7 @@ impl WorkloadHandle {
             pipes,
             io: &options.io,
             limit: options.iterations.unwrap_or(u64::MAX),
+            seed: options.seed,
         }
     }
 }

@@ -10,6 +10,7 @@ mod io;
 mod life;
 mod pair;
 mod spin;
+mod wait;
 
 pub use catalogue::WorkType;
 pub use custom::{CustomFn, register};
@@ -17,8 +18,6 @@ pub use custom::{CustomFn, register};
 use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
 use crate::worker::Worker;
-use std::time::Duration;
-
 /// What the loop of one type is: `params::X` of the catalogue implements it in a family file.
 pub(crate) trait Work {
     /// Resources that the parent must prepare, and how positions in a group differ.
@@ -72,15 +71,41 @@ pub(crate) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// `value` must not be zero, because of `rule`.
-    pub(crate) fn not_zero(&mut self, field: &'static str, value: Duration, rule: &'static str) {
-        if value.is_zero() && self.broken.is_none() {
-            let error = WorkTypeValidationError::ZeroParam {
-                name: self.name.to_owned(),
+    /// A duration or a count that must not be zero, because the type needs `rule`.
+    pub(crate) fn not_zero<T: PartialEq + Default>(
+        &mut self,
+        field: &'static str,
+        value: &T,
+        rule: &'static str,
+    ) {
+        if *value == T::default() {
+            let (name, group_idx) = (self.name.to_owned(), self.group_idx);
+            self.broken_by(
                 field,
-                rule,
-                group_idx: self.group_idx,
-            };
+                WorkTypeValidationError::ZeroParam { name, field, rule, group_idx },
+            );
+        }
+    }
+
+    /// A value that breaks a rule of its type, unless `holds`.
+    pub(crate) fn require(
+        &mut self,
+        field: &'static str,
+        holds: bool,
+        value: u64,
+        rule: &'static str,
+    ) {
+        if !holds {
+            let (name, group_idx) = (self.name.to_owned(), self.group_idx);
+            self.broken_by(
+                field,
+                WorkTypeValidationError::BadParam { name, field, value, rule, group_idx },
+            );
+        }
+    }
+
+    fn broken_by(&mut self, field: &str, error: WorkTypeValidationError) {
+        if self.broken.is_none() {
             self.broken = Some(error.at(format!("work_type.{}.{field}", self.name)));
         }
     }
@@ -125,6 +150,7 @@ mod tests {
     use super::*;
     use crate::config::WorkloadConfig;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     fn by_name() -> impl Iterator<Item = (&'static str, WorkType)> {
         WorkType::ALL_NAMES.iter().filter_map(|name| Some((*name, WorkType::from_name(name)?)))
