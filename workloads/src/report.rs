@@ -128,6 +128,9 @@ pub struct WorkerReport {
     /// Operations of the loop that failed, as `fork: EAGAIN`, with how often.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, u64>,
+    /// What only this work type counts, as `signals_sent`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tallies: BTreeMap<String, u64>,
     /// Settings that the kernel refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<NotApplied>,

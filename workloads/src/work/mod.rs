@@ -8,12 +8,16 @@ mod custom;
 mod burst;
 mod io;
 mod life;
+mod lock;
 mod pair;
+mod queue;
+mod signal;
 mod spin;
 mod wait;
 
 pub use catalogue::WorkType;
 pub use custom::{CustomFn, register};
+pub use lock::FutexLockMode;
 
 use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
@@ -23,6 +27,11 @@ pub(crate) trait Work {
     /// Resources that the parent must prepare, and how positions in a group differ.
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    /// What the worker at a position is called, where that depends on parameters.
+    fn role(&self, position: usize) -> &'static str {
+        (self.needs().role)(position)
     }
 
     /// The rules that its parameters must keep.
@@ -52,13 +61,15 @@ pub(crate) struct Needs {
     pub(crate) lines: usize,
     /// Pipes that the group shares.
     pub(crate) pipes: usize,
+    /// Whether the group shares an eventfd with an epoll.
+    pub(crate) events: bool,
     /// What a worker is called in the report, by its position in the group.
     pub(crate) role: fn(position: usize) -> &'static str,
 }
 
 impl Default for Needs {
     fn default() -> Self {
-        Self { group_size: 1, lines: 0, pipes: 0, role: |_| "worker" }
+        Self { group_size: 1, lines: 0, pipes: 0, events: false, role: |_| "worker" }
     }
 }
 
@@ -196,7 +207,8 @@ mod tests {
             for (field, value) in params {
                 let zero = if value.is_string() { "\"0s\"" } else { "0" };
                 let text = format!("{{{name:?}:{{{field:?}:{zero}}}}}");
-                let zeroed: WorkType = serde_json::from_str(&text).unwrap();
+                // A mode has no zero.
+                let Ok(zeroed) = serde_json::from_str::<WorkType>(&text) else { continue };
                 let workers = work_type.worker_group_size().unwrap_or(1);
                 if let Err(error) = zeroed.validate(0, workers) {
                     assert!(error.path.contains(field.as_str()), "{name}: {error}");

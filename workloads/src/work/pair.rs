@@ -11,7 +11,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Line and pipe `p` of the group carry the token to position `p`.
 const fn pair(pipes: usize) -> Needs {
-    Needs { group_size: 2, lines: 2, pipes, role: |position| ["server", "returner"][position % 2] }
+    Needs {
+        group_size: 2,
+        lines: 2,
+        pipes,
+        events: false,
+        role: |position| ["server", "returner"][position % 2],
+    }
 }
 
 impl Work for PipeIo {
