@@ -75,6 +75,9 @@ pub struct WorkerReport {
     pub work_units: u64,
     /// Loops completed.
     pub iterations: u64,
+    /// Whether partners decide how many loops there are, in a run by iterations too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub served: bool,
     /// Whether the worker ended its loop by itself and reported.
     pub completed: bool,
     /// CLOCK_MONOTONIC over the measured part.

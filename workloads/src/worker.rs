@@ -74,6 +74,8 @@ pub(crate) struct Seat<'a> {
 pub(crate) struct Worker<'a> {
     seat: Seat<'a>,
     begun: bool,
+    /// Whether partners decide how many iterations there are.
+    served: bool,
     /// Whether a spin step is a PAUSE.
     pauses: bool,
     epoch: u32,
@@ -120,6 +122,7 @@ impl<'a> Worker<'a> {
         Self {
             seat,
             begun: false,
+            served: false,
             pauses: !is_emulated(),
             epoch: 0,
             iterations: 0,
@@ -165,6 +168,7 @@ impl<'a> Worker<'a> {
     #[inline]
     pub(crate) fn next_served(&mut self) -> bool {
         self.turn();
+        self.served = true;
         !self.stopping()
     }
 
@@ -432,6 +436,7 @@ impl<'a> Worker<'a> {
         let mut report = WorkerReport {
             work_units: self.work_units,
             iterations: self.iterations,
+            served: self.served,
             wall_time_ns: clock::monotonic_ns().saturating_sub(self.started_ns),
             max_gap_ns: Some(self.gap.wall_ns),
             max_gap_cpu_ns: Some(self.gap.cpu_ns),

@@ -1,5 +1,5 @@
 //! Types that contend for one lock in the group's memory. Line 0 is the lock, line 1 the holder's
-//! mark, line 2 what begins a round of priority inversion.
+//! mark, line 2 counts the rounds of priority inversion and line 3 those who begin them no more.
 
 use super::catalogue::params::{MutexContention, PriorityInversion};
 use super::wait::{futex_wait, futex_wake};
@@ -18,6 +18,7 @@ use std::time::Duration;
 const LOCK: usize = 0;
 const MARK: usize = 1;
 const ROUND: usize = 2;
+const LEFT: usize = 3;
 
 /// States of the plain lock: free, taken, taken with somebody waiting.
 const FREE: u32 = 0;
@@ -86,7 +87,8 @@ impl PriorityInversion {
             let began_ns = w.stamp();
             led = locked(w, self.pi_mode, |w| {
                 // A failed wake-up shows as high workers without iterations.
-                let _ = begin_round(w);
+                w.line(ROUND).value.fetch_add(1, AcqRel);
+                let _ = call_all(w);
                 w.spin(self.hold_iters);
             });
             if led.is_ok() {
@@ -95,18 +97,32 @@ impl PriorityInversion {
                 w.sleep_for(took);
             }
         }
-        w.line(ROUND).value.fetch_add(1, AcqRel);
-        begin_round(w).and(led)
+        w.line(LEFT).value.fetch_add(1, AcqRel);
+        call_all(w).and(led)
+    }
+
+    /// Sleeps until there have been more rounds than `seen`; false if there will be no more.
+    fn await_round(&self, w: &mut Worker<'_>, seen: u64) -> Result<bool, Errno> {
+        w.stamp();
+        let round = w.line(ROUND);
+        loop {
+            // Asked in this order: word, end, rounds. What changes after that changes the word.
+            let word = round.word.load(Acquire);
+            let ended = w.line(LEFT).value.load(Acquire) >= self.low_count as u64;
+            let more = round.value.load(Acquire) > seen;
+            if more || ended {
+                w.resume();
+                return Ok(more);
+            }
+            futex_wait(w, &round.word, word)?;
+        }
     }
 
     /// High and medium do one thing a round and then leave the CPU, so that low gets on.
     fn follow(&self, w: &mut Worker<'_>, tier: Tier) -> Result<(), Errno> {
         let mut seen = 0;
-        while w.next_served() {
-            seen = await_round(w, seen)?;
-            if w.line(ROUND).value.load(Acquire) >= self.low_count as u64 {
-                return Ok(());
-            }
+        while w.next_served() && self.await_round(w, seen)? {
+            seen += 1;
             match tier {
                 Tier::High => locked(w, self.pi_mode, |w| w.spin(self.hold_iters))?,
                 _ => w.spin(self.work_iters),
@@ -120,7 +136,7 @@ impl Work for PriorityInversion {
     fn needs(&self) -> Needs {
         let tiers = [self.high_count, self.medium_count, self.low_count];
         let group_size = tiers.into_iter().fold(0, usize::saturating_add);
-        Needs { group_size, lines: 3, ..Needs::default() }
+        Needs { group_size, lines: 4, ..Needs::default() }
     }
 
     fn role(&self, position: usize) -> &'static str {
@@ -162,21 +178,11 @@ impl Work for PriorityInversion {
     }
 }
 
-fn begin_round(w: &Worker<'_>) -> Result<(), Errno> {
+/// Makes everybody in [`PriorityInversion::await_round`] look again.
+fn call_all(w: &Worker<'_>) -> Result<(), Errno> {
     let word = &w.line(ROUND).word;
     word.fetch_add(1, AcqRel);
     futex_wake(word, u32::MAX)
-}
-
-/// Sleeps until there is another round than `seen`, and says which.
-fn await_round(w: &mut Worker<'_>, seen: u32) -> Result<u32, Errno> {
-    w.stamp();
-    let word = &w.line(ROUND).word;
-    while word.load(Acquire) == seen {
-        futex_wait(w, word, seen)?;
-    }
-    w.resume();
-    Ok(word.load(Acquire))
 }
 
 /// Acquires, calls `hold` and releases. Who gave up waiting because of the stop never enters.

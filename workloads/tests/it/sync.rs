@@ -49,6 +49,8 @@ fn tiers_share_both_kinds_of_lock() {
     for mode in [FutexLockMode::Plain, FutexLockMode::Pi] {
         let reports = run(&WorkType::priority_inversion(2, 1, 2, 512, 512, mode), 200);
         assert_eq!(sum(&reports, "low"), 400);
+        // A round for each time that a low one has the lock.
+        assert_eq!((sum(&reports, "high"), sum(&reports, "medium")), (800, 400));
         for report in reports.iter().filter(|r| r.role != "medium") {
             let samples = report.latency[&Latency::Lock].count;
             assert_eq!(samples, report.iterations, "{mode:?}: {report:?}");
