@@ -51,7 +51,7 @@ impl Work for MutexContention {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
             w.spin(self.work_iters);
-            match locked(w, FutexLockMode::Plain, |w| w.spin(self.hold_iters)) {
+            match locked(w, FutexLockMode::Plain, &|w| w.spin(self.hold_iters)) {
                 Ok(()) => {}
                 Err(Errno::CANCELED) => break,
                 Err(errno) => return Finish::Failed(format!("the mutex failed: {errno}")),
@@ -85,7 +85,7 @@ impl PriorityInversion {
         let mut led = Ok(());
         while led.is_ok() && w.next() {
             let began_ns = w.stamp();
-            led = locked(w, self.pi_mode, |w| {
+            led = locked(w, self.pi_mode, &|w| {
                 // A failed wake-up shows as high workers without iterations.
                 w.line(ROUND).value.fetch_add(1, AcqRel);
                 let _ = call_all(w);
@@ -124,7 +124,7 @@ impl PriorityInversion {
         while w.next_served() && self.await_round(w, seen)? {
             seen += 1;
             match tier {
-                Tier::High => locked(w, self.pi_mode, |w| w.spin(self.hold_iters))?,
+                Tier::High => locked(w, self.pi_mode, &|w| w.spin(self.hold_iters))?,
                 _ => w.spin(self.work_iters),
             }
         }
@@ -186,10 +186,11 @@ fn call_all(w: &Worker<'_>) -> Result<(), Errno> {
 }
 
 /// Acquires, calls `hold` and releases. Who gave up waiting because of the stop never enters.
-fn locked<'a>(
-    w: &mut Worker<'a>,
+#[inline(never)]
+fn locked(
+    w: &mut Worker<'_>,
     mode: FutexLockMode,
-    hold: impl FnOnce(&mut Worker<'a>),
+    hold: &dyn Fn(&mut Worker<'_>),
 ) -> Result<(), Errno> {
     let word = &w.line(LOCK).word;
     let from_ns = w.stamp();
@@ -207,7 +208,7 @@ fn locked<'a>(
 }
 
 /// Holds the lock and notices a second holder, by a mark that nobody else may touch.
-fn prove_alone<'a>(w: &mut Worker<'a>, hold: impl FnOnce(&mut Worker<'a>)) {
+fn prove_alone(w: &mut Worker<'_>, hold: &dyn Fn(&mut Worker<'_>)) {
     let mark = &w.line(MARK).value;
     let me = w.index() as u64 + 1;
     let before = mark.load(Relaxed);

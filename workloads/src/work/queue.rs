@@ -55,7 +55,7 @@ impl ProducerConsumerImbalance {
                 return Err(Errno::CANCELED);
             }
             while !ring.put(w) {
-                park(w, |w| ring.has_room(w))?;
+                park(w, &|w| ring.has_room(w))?;
                 // Nobody makes up for the time in which there was no room.
                 due_ns = due_ns.max(w.stamp());
             }
@@ -78,7 +78,7 @@ impl ProducerConsumerImbalance {
                 if last {
                     return Ok(());
                 }
-                park(w, |w| ring.has_item(w) || all_left(w))?;
+                park(w, &|w| ring.has_item(w) || all_left(w))?;
             }
             wake_one(w, self.beds(false))?;
             if ring.has_item(w) {
@@ -199,7 +199,7 @@ impl EpollStorm {
         let counter = &w.events()?.counter;
         while w.next() {
             while backlog(w) > self.events_per_burst {
-                park(w, |w| backlog(w) <= self.events_per_burst)?;
+                park(w, &|w| backlog(w) <= self.events_per_burst)?;
             }
             for _ in 0..self.events_per_burst {
                 if w.stopping() {
@@ -316,7 +316,8 @@ fn backlog(w: &Worker<'_>) -> u64 {
 
 /// Sleeps on the worker's own line until a partner chooses it, unless `ready` by now. Line before
 /// condition here, condition before line in [`wake_one`]: no wake-up falls in between.
-fn park(w: &mut Worker<'_>, ready: impl Fn(&Worker<'_>) -> bool) -> Result<(), Errno> {
+#[inline(never)]
+fn park(w: &mut Worker<'_>, ready: &dyn Fn(&Worker<'_>) -> bool) -> Result<(), Errno> {
     let bed = w.line(BEDS + w.position());
     w.stamp();
     bed.word.store(PARKED, SeqCst);
@@ -340,6 +341,7 @@ fn park(w: &mut Worker<'_>, ready: impl Fn(&Worker<'_>) -> bool) -> Result<(), E
 }
 
 /// Wakes one of those who sleep on `beds`. Only who has chosen a sleeper writes its stamp.
+#[inline(never)]
 fn wake_one(w: &mut Worker<'_>, beds: Range<usize>) -> Result<(), Errno> {
     fence(SeqCst);
     for bed in beds {
