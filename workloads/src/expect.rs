@@ -119,7 +119,8 @@ fn progress(reports: &[WorkerReport]) -> Check {
 }
 
 fn completed(scenario: &Scenario, reports: &[WorkerReport]) -> Check {
-    let short = |r: &WorkerReport| scenario.iterations.is_some_and(|n| r.iterations < n);
+    let short =
+        |r: &WorkerReport| !r.served && scenario.iterations.is_some_and(|n| r.iterations < n);
     let incomplete = indices(reports, |r| !r.completed || short(r));
     let why =
         reports.iter().find_map(|r| Some(format!("worker {}: {}", r.index, r.failed.as_ref()?)));

@@ -75,6 +75,9 @@ pub struct WorkerReport {
     pub work_units: u64,
     /// Loops completed.
     pub iterations: u64,
+    /// Whether partners decide how many loops there are, in a run by iterations too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub served: bool,
     /// Whether the worker ended its loop by itself and reported.
     pub completed: bool,
     /// CLOCK_MONOTONIC over the measured part.
@@ -128,6 +131,9 @@ pub struct WorkerReport {
     /// Operations of the loop that failed, as `fork: EAGAIN`, with how often.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, u64>,
+    /// What only this work type counts, as `signals_sent`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tallies: BTreeMap<String, u64>,
     /// Settings that the kernel refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<NotApplied>,

@@ -2,10 +2,12 @@
 //! Work types call it; the bookkeeping is the same for all of them and lives here alone.
 
 use crate::clock;
+use crate::config::SchedPolicy;
 use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
-use crate::report::{Latency, WorkerReport};
+use crate::report::{Latency, NotApplied, WorkerReport};
+use crate::rng::Rng;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
@@ -41,6 +43,13 @@ impl Pipe {
     }
 }
 
+/// An eventfd in semaphore mode, not blocking, and an epoll that watches it.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) counter: OwnedFd,
+    pub(crate) epoll: OwnedFd,
+}
+
 /// What the parent hands to a worker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seat<'a> {
@@ -52,9 +61,12 @@ pub(crate) struct Seat<'a> {
     pub(crate) position: usize,
     pub(crate) lines: &'a [Line],
     pub(crate) pipes: &'a [Pipe],
+    pub(crate) events: Option<&'a Events>,
     pub(crate) io: &'a IoPlace,
     /// Iterations after which the worker is done; `u64::MAX` for a timed run.
     pub(crate) limit: u64,
+    /// The scenario's seed.
+    pub(crate) seed: u64,
 }
 
 /// A running worker.
@@ -62,6 +74,8 @@ pub(crate) struct Seat<'a> {
 pub(crate) struct Worker<'a> {
     seat: Seat<'a>,
     begun: bool,
+    /// Whether partners decide how many iterations there are.
+    served: bool,
     /// Whether a spin step is a PAUSE.
     pauses: bool,
     epoch: u32,
@@ -79,7 +93,10 @@ pub(crate) struct Worker<'a> {
     counters: Counters,
     samples: [Option<Box<Samples>>; Latency::COUNT],
     errors: BTreeMap<String, u64>,
+    tallies: BTreeMap<&'static str, u64>,
+    not_applied: Vec<NotApplied>,
     io_target: Option<String>,
+    rng: Rng,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -105,6 +122,7 @@ impl<'a> Worker<'a> {
         Self {
             seat,
             begun: false,
+            served: false,
             pauses: !is_emulated(),
             epoch: 0,
             iterations: 0,
@@ -119,7 +137,10 @@ impl<'a> Worker<'a> {
             counters: Counters::begin(),
             samples: Default::default(),
             errors: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            not_applied: Vec::new(),
             io_target: None,
+            rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
 
@@ -138,6 +159,21 @@ impl<'a> Worker<'a> {
     /// before it counts as completed, so a body that was cut short leaves by `break`.
     #[inline]
     pub(crate) fn next(&mut self) -> bool {
+        self.turn();
+        !self.stopping() && self.iterations < self.seat.limit
+    }
+
+    /// Like [`Self::next`] without the limit of a run by iterations, for a worker that takes
+    /// what others make: they have the limit, and it leaves when they have left.
+    #[inline]
+    pub(crate) fn next_served(&mut self) -> bool {
+        self.turn();
+        self.served = true;
+        !self.stopping()
+    }
+
+    #[inline]
+    fn turn(&mut self) {
         let epoch = self.seat.control.epoch.load(Relaxed);
         if epoch != self.epoch {
             self.restart(epoch);
@@ -146,7 +182,6 @@ impl<'a> Worker<'a> {
         } else {
             self.begun = true;
         }
-        !self.stopping() && self.iterations < self.seat.limit
     }
 
     #[inline]
@@ -164,8 +199,14 @@ impl<'a> Worker<'a> {
     /// Begins the measured part anew: what was counted so far was the warm-up.
     #[cold]
     fn restart(&mut self, epoch: u32) {
-        *self =
-            Self { begun: true, epoch, io_target: self.io_target.take(), ..Self::new(self.seat) };
+        *self = Self {
+            begun: true,
+            epoch,
+            io_target: self.io_target.take(),
+            not_applied: std::mem::take(&mut self.not_applied),
+            rng: self.rng.clone(),
+            ..Self::new(self.seat)
+        };
         self.cpu_seen = (self.seen_ns, clock::thread_cpu_ns());
         self.seat.slot.iterations.store(0, Relaxed);
         self.seat.slot.work_units.store(0, Relaxed);
@@ -214,9 +255,30 @@ impl<'a> Worker<'a> {
         &self.seat.pipes[index]
     }
 
+    /// The group's eventfd and epoll; the work type's `needs` asks for them.
+    pub(crate) fn events(&self) -> Result<&'a Events, Errno> {
+        self.seat.events.ok_or(Errno::BADF)
+    }
+
+    /// Changes the worker's own policy. The report says what the kernel refused.
+    pub(crate) fn set_policy(&mut self, policy: &SchedPolicy) {
+        if let Err(errno) = policy.apply(0) {
+            self.not_applied.push(NotApplied {
+                setting: "sched_policy".into(),
+                wanted: format!("{policy:?}"),
+                error: errno.to_string(),
+            });
+        }
+    }
+
     /// The disk that the workload may write raw, or the folder for its files.
     pub(crate) fn io_place(&self) -> &'a IoPlace {
         self.seat.io
+    }
+
+    /// The worker's own random choices; the same for the same seed.
+    pub(crate) fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
     }
 
     pub(crate) fn set_io_target(&mut self, target: String) {
@@ -322,6 +384,12 @@ impl<'a> Worker<'a> {
         *self.errors.entry(format!("{op}: {errno}")).or_insert(0) += 1;
     }
 
+    /// Counts something that only this work type knows, by name.
+    #[inline]
+    pub(crate) fn tally(&mut self, what: &'static str, count: u64) {
+        *self.tallies.entry(what).or_insert(0) += count;
+    }
+
     /// A checkpoint: now, in CLOCK_MONOTONIC. The time since the last one counts as a gap.
     #[inline]
     pub(crate) fn stamp(&mut self) -> u64 {
@@ -368,6 +436,7 @@ impl<'a> Worker<'a> {
         let mut report = WorkerReport {
             work_units: self.work_units,
             iterations: self.iterations,
+            served: self.served,
             wall_time_ns: clock::monotonic_ns().saturating_sub(self.started_ns),
             max_gap_ns: Some(self.gap.wall_ns),
             max_gap_cpu_ns: Some(self.gap.cpu_ns),
@@ -376,6 +445,8 @@ impl<'a> Worker<'a> {
             latency: summaries.collect(),
             cpus_used: std::mem::take(&mut self.cpus_used),
             errors: std::mem::take(&mut self.errors),
+            tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
+            not_applied: std::mem::take(&mut self.not_applied),
             io_target: self.io_target.take(),
             ..WorkerReport::default()
         };

@@ -53,6 +53,20 @@ pub enum WorkTypeValidationError {
         /// 0 for the primary set, i + 1 for `composed[i]`.
         group_idx: usize,
     },
+    /// A parameter breaks a rule of its type: too small, too large, overflowing.
+    #[error("is {value}; {name} needs {rule}")]
+    BadParam {
+        /// The work type.
+        name: String,
+        /// The parameter.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it must be, and why.
+        rule: &'static str,
+        /// 0 for the primary set, i + 1 for `composed[i]`.
+        group_idx: usize,
+    },
     /// `runtime <= deadline <= period`, runtime at least 1024 ns: sched(7), `__checkparam_dl`.
     #[error("breaks runtime <= deadline <= period with runtime >= 1024 ns: {detail}")]
     DeadlineOrder {

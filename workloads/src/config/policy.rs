@@ -35,6 +35,8 @@ pub enum SchedPolicy {
         #[serde(with = "humantime_serde")]
         period: Duration,
     },
+    /// SCHED_EXT: the loaded sched_ext scheduler, or the fair class where none is.
+    Ext,
 }
 
 /// The class of one side of a work type that mixes classes.
@@ -104,6 +106,7 @@ impl SchedPolicy {
             Self::RoundRobin(priority) => rt(2, priority),
             Self::Batch => fair(3),
             Self::Idle => fair(5),
+            Self::Ext => fair(7),
             Self::Deadline { runtime, deadline, period } => SchedAttr {
                 policy: 6,
                 runtime_ns: ns(runtime),

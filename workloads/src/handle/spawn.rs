@@ -6,8 +6,8 @@ use crate::config::{WorkSpec, WorkloadConfig};
 use crate::sys::process::{Fork, fork};
 use crate::sys::shared::Shared;
 use crate::work::{Needs, Work};
-use crate::worker::{Pipe, Seat};
-use rustix::event::epoll;
+use crate::worker::{Events, Pipe, Seat};
+use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -58,12 +58,12 @@ impl WorkloadHandle {
     fn fork_set(&mut self, set: &Set, options: &SpawnOptions) -> Result<(), SpawnError> {
         let needs = set.needs;
         for (group, first) in set.workers.clone().step_by(needs.group_size).enumerate() {
-            let pipes = (0..needs.pipes).map(|_| make_pipe()).collect::<Result<Vec<_>, _>>()?;
+            let files = Files::open(&needs)?;
             let first_line = set.first_line + group * needs.lines;
             let lines = first_line..first_line + needs.lines;
             for position in 0..needs.group_size {
                 let place = Place { index: first + position, position, lines: lines.clone() };
-                self.fork_worker(set, place, &pipes, options)?;
+                self.fork_worker(set, place, &files, options)?;
             }
         }
         Ok(())
@@ -73,21 +73,21 @@ impl WorkloadHandle {
         &mut self,
         set: &Set,
         place: Place,
-        pipes: &[Pipe],
+        files: &Files,
         options: &SpawnOptions,
     ) -> Result<(), SpawnError> {
         let index = place.index;
         let identity = Identity {
             index,
             group_idx: set.group_idx,
-            role: (set.needs.role)(place.position),
+            role: set.work.role(place.position),
             work_type: set.spec.work_type.name().to_owned(),
         };
         let report = make_pipe()?;
         match fork() {
             Ok(Fork::Child) => {
                 drop(report.reader);
-                let seat = self.seat(place, pipes, options);
+                let seat = self.seat(place, files, options);
                 let task = Assignment { identity: &identity, spec: &set.spec, seed: options.seed };
                 child::main(seat, &task, &*set.work, report.writer)
             }
@@ -108,17 +108,34 @@ impl WorkloadHandle {
         }
     }
 
-    fn seat<'a>(&'a self, place: Place, pipes: &'a [Pipe], options: &'a SpawnOptions) -> Seat<'a> {
+    fn seat<'a>(&'a self, place: Place, files: &'a Files, options: &'a SpawnOptions) -> Seat<'a> {
         Seat {
             control: self.shared.control(),
             slot: &self.shared.slots[place.index],
             index: place.index,
             position: place.position,
             lines: &self.shared.lines[place.lines],
-            pipes,
+            pipes: &files.pipes,
+            events: files.events.as_ref(),
             io: &options.io,
             limit: options.iterations.unwrap_or(u64::MAX),
+            seed: options.seed,
         }
+    }
+}
+
+/// Descriptors that a group shares.
+struct Files {
+    pipes: Vec<Pipe>,
+    events: Option<Events>,
+}
+
+impl Files {
+    fn open(needs: &Needs) -> Result<Self, SpawnError> {
+        let pipes = (0..needs.pipes).map(|_| make_pipe()).collect::<Result<Vec<_>, _>>()?;
+        let events = needs.events.then(make_events).transpose();
+        let events = events.map_err(|errno| descriptors(errno, "eventfd with epoll"))?;
+        Ok(Self { pipes, events })
     }
 }
 
@@ -168,6 +185,14 @@ fn make_pipe() -> Result<Pipe, SpawnError> {
     let (reader, writer) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|errno| descriptors(errno, "pipe2"))?;
     Ok(Pipe { reader, writer })
+}
+
+fn make_events() -> Result<Events, Errno> {
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
+    let counter = eventfd(0, flags)?;
+    let watcher = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&watcher, &counter, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    Ok(Events { counter, epoll: watcher })
 }
 
 fn descriptors(errno: Errno, op: &str) -> SpawnError {

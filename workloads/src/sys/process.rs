@@ -3,6 +3,11 @@
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
+use rustix::thread::futex;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// Where the handler counts what [`interrupt_thread`] sent; null for nowhere.
+static RECEIVED: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The signal that interrupts a blocked worker. It carries no meaning of its own.
 pub(crate) const INTERRUPT: Signal = Signal::USR1;
@@ -33,13 +38,55 @@ pub(crate) fn exit_now(status: i32) -> ! {
 
 /// Makes [`INTERRUPT`] end a blocking call with EINTR instead of killing the process.
 pub(crate) fn interrupt_blocking_calls() -> Result<(), Errno> {
-    extern "C" fn nothing(_: libc::c_int) {}
+    type Handler = extern "C" fn(libc::c_int, *const libc::siginfo_t, *const libc::c_void);
     // SAFETY: an all-zero sigaction is a valid value: empty mask, no flags, so no SA_RESTART.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    // SAFETY: `action` is initialised above and its handler is async-signal-safe: it does nothing.
+    action.sa_flags = libc::SA_SIGINFO;
+    action.sa_sigaction = count_interrupt as Handler as libc::sighandler_t;
+    // SAFETY: `action` is initialised above and its handler is async-signal-safe: atomics, and
+    // one system call by rustix, which leaves errno alone.
     let rc =
         unsafe { libc::sigaction(INTERRUPT.as_raw(), &raw const action, std::ptr::null_mut()) };
+    if rc == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Counts in its word if [`interrupt_thread`] sent the signal. The parent's stop is directed at
+/// the process, so it has another code and a queue of its own.
+extern "C" fn count_interrupt(
+    _: libc::c_int,
+    info: *const libc::siginfo_t,
+    _: *const libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo for the time of the handler.
+    let code = unsafe { (*info).si_code };
+    // SAFETY: `counting_interrupts` borrows the word for as long as the pointer is set, and the
+    // handler runs on its thread, so never after it.
+    let word = unsafe { RECEIVED.load(Ordering::Acquire).as_ref() };
+    if let (libc::SI_TKILL, Some(word)) = (code, word) {
+        word.fetch_add(1, Ordering::AcqRel);
+        // A sender that was not woken sees the count at its next look.
+        let _ = futex::wake(word, futex::Flags::empty(), 1);
+    }
+}
+
+/// Runs `during` while the handler counts in `word`, and wakes who waits for that. For processes
+/// with one thread, as workers are.
+pub(crate) fn counting_interrupts<R>(word: &AtomicU32, during: impl FnOnce() -> R) -> R {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            RECEIVED.store(std::ptr::null_mut(), Ordering::Release);
+        }
+    }
+    RECEIVED.store(std::ptr::from_ref(word).cast_mut(), Ordering::Release);
+    let _reset = Reset;
+    during()
+}
+
+/// tkill(2) with [`INTERRUPT`]: to this thread, whatever process it is in.
+pub(crate) fn interrupt_thread(tid: i32) -> Result<(), Errno> {
+    // SAFETY: tkill takes two integers and touches no memory of ours.
+    let rc = unsafe { libc::syscall(libc::SYS_tkill, tid, INTERRUPT.as_raw()) };
     if rc == 0 { Ok(()) } else { Err(last_errno()) }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Line {
     pub(crate) word: AtomicU32,
     /// CLOCK_MONOTONIC of the latest wake-up through this line, taken just before the call.
     pub(crate) stamp_ns: AtomicU64,
+    /// Whatever else the work type shares: a count, a thread id, an item.
+    pub(crate) value: AtomicU64,
 }
 
 /// Types for which zeroed memory is a valid value and sharing between processes is sound.
@@ -47,7 +49,7 @@ pub(crate) unsafe trait Shareable {}
 unsafe impl Shareable for Control {}
 // SAFETY: two atomics, each valid when zero.
 unsafe impl Shareable for Slot {}
-// SAFETY: two atomics, each valid when zero.
+// SAFETY: three atomics, each valid when zero.
 unsafe impl Shareable for Line {}
 
 /// A zeroed array in a MAP_SHARED mapping, inherited across fork.

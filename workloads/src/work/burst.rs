@@ -6,10 +6,10 @@ use crate::worker::Worker;
 
 impl Work for Bursty {
     fn check(&self, rules: &mut Rules<'_>) {
-        rules.not_zero("burst_duration", self.burst_duration, "a burst to sleep after");
+        rules.not_zero("burst_duration", &self.burst_duration, "a burst to sleep after");
         rules.not_zero(
             "sleep_duration",
-            self.sleep_duration,
+            &self.sleep_duration,
             "a sleep; without one it is SpinWait",
         );
     }

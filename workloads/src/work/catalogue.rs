@@ -4,6 +4,7 @@
 
 use super::Work;
 use super::custom::{Custom, CustomFn};
+use super::lock::FutexLockMode;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -175,6 +176,69 @@ catalogue! {
     /// Forks a child that exits at once and waits for it: `wake_up_new_task`, `do_exit`,
     /// `wait_task_zombie`.
     ForkExit = fork_exit;
+
+    /// Several workers take turns at one futex mutex: `futex_wait`, `futex_wake`, convoys,
+    /// preempted holders.
+    MutexContention = mutex_contention {
+        /// Workers of a group, all at the same mutex.
+        contenders: usize = 4,
+        /// Spin steps while holding the mutex.
+        hold_iters: u64 = 256,
+        /// Spin steps between two turns.
+        work_iters: u64 = 1024,
+    };
+
+    /// Low takes a lock, then wakes high, which wants it, and medium, which only spins:
+    /// SCHED_FIFO 70, 50 and 30. With `Pi`: `futex_lock_pi`, `rt_mutex_setprio`.
+    PriorityInversion = priority_inversion {
+        /// Workers at SCHED_FIFO 70, who wait for the lock.
+        high_count: usize = 1,
+        /// Workers at SCHED_FIFO 50, who never touch the lock.
+        medium_count: usize = 1,
+        /// Workers at SCHED_FIFO 30; each time one of them has the lock, a round begins.
+        low_count: usize = 1,
+        /// Spin steps while holding the lock.
+        hold_iters: u64 = 4096,
+        /// Spin steps of each medium worker in a round. It then waits for the next one.
+        work_iters: u64 = 1024,
+        /// The kind of lock.
+        pi_mode: FutexLockMode = FutexLockMode::Plain,
+    };
+
+    /// Producers fill a bounded queue at a rate, consumers empty it at their own: futex waits on
+    /// the empty and on the full side, back-pressure.
+    ProducerConsumerImbalance = producer_consumer_imbalance {
+        /// Workers that put in. An iteration is an item.
+        producers: usize = 2,
+        /// Workers that take out. An iteration is an item.
+        consumers: usize = 1,
+        /// Items a second that each producer puts in while there is room.
+        produce_rate_hz: u64 = 1000,
+        /// Spin steps that a consumer spends on an item.
+        consume_iters: u64 = 4096,
+        /// Items that the queue holds, at most 65536.
+        queue_depth_target: u64 = 1024,
+    };
+
+    /// Producers write bursts of events to an eventfd, consumers share one epoll and read one
+    /// event at a time: `ep_poll_callback`, exclusive waits, `ep_autoremove_wake_function`.
+    EpollStorm = epoll_storm {
+        /// Workers that write. An iteration is a burst.
+        producers: usize = 1,
+        /// Workers that wait and read. An iteration is an event.
+        consumers: usize = 2,
+        /// Events in a burst. A producer waits while more than this are unread.
+        events_per_burst: u64 = 32,
+    };
+
+    /// Two workers send each other signals with tkill(2) between bursts of work:
+    /// `send_signal_locked`, `signal_wake_up_state`, kicks of a running task.
+    SignalStorm = signal_storm {
+        /// Signals in an iteration; each has been handled before the next is sent.
+        signals_per_iter: u64 = 16,
+        /// Spin steps after them.
+        work_iters: u64 = 1024,
+    };
 }
 
 #[expect(clippy::derivable_impls, reason = "the macro writes the enum")]

@@ -8,22 +8,30 @@ mod custom;
 mod burst;
 mod io;
 mod life;
+mod lock;
 mod pair;
+mod queue;
+mod signal;
 mod spin;
+mod wait;
 
 pub use catalogue::WorkType;
 pub use custom::{CustomFn, register};
+pub use lock::FutexLockMode;
 
 use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
 use crate::worker::Worker;
-use std::time::Duration;
-
 /// What the loop of one type is: `params::X` of the catalogue implements it in a family file.
 pub(crate) trait Work {
     /// Resources that the parent must prepare, and how positions in a group differ.
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    /// What the worker at a position is called, where that depends on parameters.
+    fn role(&self, position: usize) -> &'static str {
+        (self.needs().role)(position)
     }
 
     /// The rules that its parameters must keep.
@@ -53,13 +61,15 @@ pub(crate) struct Needs {
     pub(crate) lines: usize,
     /// Pipes that the group shares.
     pub(crate) pipes: usize,
+    /// Whether the group shares an eventfd with an epoll.
+    pub(crate) events: bool,
     /// What a worker is called in the report, by its position in the group.
     pub(crate) role: fn(position: usize) -> &'static str,
 }
 
 impl Default for Needs {
     fn default() -> Self {
-        Self { group_size: 1, lines: 0, pipes: 0, role: |_| "worker" }
+        Self { group_size: 1, lines: 0, pipes: 0, events: false, role: |_| "worker" }
     }
 }
 
@@ -72,15 +82,41 @@ pub(crate) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// `value` must not be zero, because of `rule`.
-    pub(crate) fn not_zero(&mut self, field: &'static str, value: Duration, rule: &'static str) {
-        if value.is_zero() && self.broken.is_none() {
-            let error = WorkTypeValidationError::ZeroParam {
-                name: self.name.to_owned(),
+    /// A duration or a count that must not be zero, because the type needs `rule`.
+    pub(crate) fn not_zero<T: PartialEq + Default>(
+        &mut self,
+        field: &'static str,
+        value: &T,
+        rule: &'static str,
+    ) {
+        if *value == T::default() {
+            let (name, group_idx) = (self.name.to_owned(), self.group_idx);
+            self.broken_by(
                 field,
-                rule,
-                group_idx: self.group_idx,
-            };
+                WorkTypeValidationError::ZeroParam { name, field, rule, group_idx },
+            );
+        }
+    }
+
+    /// A value that breaks a rule of its type, unless `holds`.
+    pub(crate) fn require(
+        &mut self,
+        field: &'static str,
+        holds: bool,
+        value: u64,
+        rule: &'static str,
+    ) {
+        if !holds {
+            let (name, group_idx) = (self.name.to_owned(), self.group_idx);
+            self.broken_by(
+                field,
+                WorkTypeValidationError::BadParam { name, field, value, rule, group_idx },
+            );
+        }
+    }
+
+    fn broken_by(&mut self, field: &str, error: WorkTypeValidationError) {
+        if self.broken.is_none() {
             self.broken = Some(error.at(format!("work_type.{}.{field}", self.name)));
         }
     }
@@ -125,6 +161,7 @@ mod tests {
     use super::*;
     use crate::config::WorkloadConfig;
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     fn by_name() -> impl Iterator<Item = (&'static str, WorkType)> {
         WorkType::ALL_NAMES.iter().filter_map(|name| Some((*name, WorkType::from_name(name)?)))
@@ -170,7 +207,8 @@ mod tests {
             for (field, value) in params {
                 let zero = if value.is_string() { "\"0s\"" } else { "0" };
                 let text = format!("{{{name:?}:{{{field:?}:{zero}}}}}");
-                let zeroed: WorkType = serde_json::from_str(&text).unwrap();
+                // A mode has no zero.
+                let Ok(zeroed) = serde_json::from_str::<WorkType>(&text) else { continue };
                 let workers = work_type.worker_group_size().unwrap_or(1);
                 if let Err(error) = zeroed.validate(0, workers) {
                     assert!(error.path.contains(field.as_str()), "{name}: {error}");

@@ -2,16 +2,22 @@
 //! serves first; an iteration is one hand-over and one receipt for each.
 
 use super::catalogue::params::{FutexPingPong, PipeIo};
+use super::wait::{futex_wait, futex_wake, read_byte, write_byte};
 use super::{Finish, Needs, Work};
 use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::io::Errno;
-use rustix::thread::futex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Line and pipe `p` of the group carry the token to position `p`.
 const fn pair(pipes: usize) -> Needs {
-    Needs { group_size: 2, lines: 2, pipes, role: |position| ["server", "returner"][position % 2] }
+    Needs {
+        group_size: 2,
+        lines: 2,
+        pipes,
+        events: false,
+        role: |position| ["server", "returner"][position % 2],
+    }
 }
 
 impl Work for PipeIo {
@@ -65,15 +71,13 @@ fn write_token(w: &mut Worker<'_>) -> Result<(), Errno> {
     let to = partner(w);
     let stamp_ns = w.stamp();
     w.line(to).stamp_ns.store(stamp_ns, Relaxed);
-    rustix::io::write(w.pipe(to).writer(), &[1]).map(drop)
+    write_byte(w, to)
 }
 
 fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
     let asked_ns = w.stamp();
     let me = w.position();
-    while let Err(errno) = rustix::io::read(w.pipe(me).reader(), &mut [0]) {
-        interrupted(w, errno)?;
-    }
+    read_byte(w, me)?;
     let now_ns = w.resume();
     let sent_ns = w.line(me).stamp_ns.load(Relaxed);
     // A token that was there before we asked woke nobody.
@@ -88,18 +92,14 @@ fn wake_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
     let line = w.line(partner(w));
     line.stamp_ns.store(stamp_ns, Relaxed);
     line.word.store(1, Release);
-    futex::wake(&line.word, futex::Flags::empty(), 1).map(drop)
+    futex_wake(&line.word, 1)
 }
 
 fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
     let line = w.line(w.position());
     let mut slept = false;
     while line.word.load(Acquire) == 0 {
-        match futex::wait(&line.word, futex::Flags::empty(), 0, None) {
-            Ok(()) => slept = true,
-            Err(Errno::AGAIN) => {}
-            Err(errno) => interrupted(w, errno)?,
-        }
+        slept |= futex_wait(w, &line.word, 0)?;
     }
     line.word.store(0, Relaxed);
     let now_ns = w.resume();
@@ -107,13 +107,4 @@ fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
         w.record(Latency::Wake, now_ns.saturating_sub(line.stamp_ns.load(Relaxed)));
     }
     Ok(())
-}
-
-/// A blocking call ended early: CANCELED if because of the stop, `Ok` to try again.
-fn interrupted(w: &Worker<'_>, errno: Errno) -> Result<(), Errno> {
-    match errno {
-        Errno::INTR if w.stopping() => Err(Errno::CANCELED),
-        Errno::INTR => Ok(()),
-        other => Err(other),
-    }
 }

@@ -2,4 +2,5 @@
 //! to a scheduler is asserted in guests, where counts are exact.
 
 mod lifecycle;
+mod sync;
 mod work_types;

@@ -5,7 +5,8 @@ use workloads::prelude::*;
 use workloads::{Latency, WorkloadHandle};
 
 fn run(work_type: WorkType) -> Vec<WorkerReport> {
-    let config = WorkloadConfig { num_workers: 2, work_type, ..WorkloadConfig::default() };
+    let num_workers = work_type.worker_group_size().unwrap_or(2);
+    let config = WorkloadConfig { num_workers, work_type, ..WorkloadConfig::default() };
     let mut handle = WorkloadHandle::spawn(&config).unwrap();
     handle.start();
     handle.wait_until(Instant::now() + Duration::from_millis(200)).unwrap();

@@ -1,0 +1,105 @@
+//! Two workers that interrupt each other with signals. Line `p` counts what position `p` has
+//! received and holds its thread id, line `2 + p` says how far it has come.
+
+use super::catalogue::params::SignalStorm;
+use super::wait::{futex_wait, futex_wake};
+use super::{Finish, Needs, Work};
+use crate::sys::process::{counting_interrupts, interrupt_thread};
+use crate::worker::Worker;
+use rustix::io::Errno;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// Stages of a worker: it may be sent signals from HERE on, and sends none after DONE.
+const HERE: u32 = 1;
+const DONE: u32 = 2;
+
+impl Work for SignalStorm {
+    fn needs(&self) -> Needs {
+        Needs { group_size: 2, lines: 4, role: |_| "partner", ..Needs::default() }
+    }
+
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        let received = &w.line(w.position()).word;
+        match counting_interrupts(received, || self.exchange(w)) {
+            Ok(()) | Err(Errno::CANCELED) => Finish::Done,
+            Err(errno) => Finish::Failed(format!("signal exchange failed: {errno}")),
+        }
+    }
+}
+
+impl SignalStorm {
+    fn exchange(&self, w: &mut Worker<'_>) -> Result<(), Errno> {
+        let me = w.line(w.position());
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        me.value.store(u64::from(tid.unsigned_abs()), Relaxed);
+        reach(w, HERE)?;
+        await_partner(w, HERE)?;
+        let (mut sent, mut noted) = (0u32, 0u32);
+        while w.next() {
+            for _ in 0..self.signals_per_iter {
+                send_one(w, &mut sent)?;
+            }
+            w.spin(self.work_iters);
+            note_received(w, &mut noted);
+        }
+        // The partner may still send: it needs us to receive.
+        let left = reach(w, DONE).and_then(|()| await_partner(w, DONE));
+        note_received(w, &mut noted);
+        left
+    }
+}
+
+/// Sends one signal and sleeps until its handler has run: standard signals do not queue, and a
+/// second one would merge with the first.
+fn send_one(w: &mut Worker<'_>, sent: &mut u32) -> Result<(), Errno> {
+    if w.stopping() {
+        return Err(Errno::CANCELED);
+    }
+    let partner = w.line(1 - w.position());
+    let tid = i32::try_from(partner.value.load(Relaxed)).map_err(|_| Errno::SRCH)?;
+    w.stamp();
+    match interrupt_thread(tid) {
+        // It has seen the stop already, which came since we looked.
+        Err(Errno::SRCH) if w.stopping() => return Err(Errno::CANCELED),
+        outcome => outcome?,
+    }
+    *sent = sent.wrapping_add(1);
+    w.tally("signals_sent", 1);
+    w.add_work(1);
+    loop {
+        let received = partner.word.load(Acquire);
+        if received == *sent {
+            break;
+        }
+        futex_wait(w, &partner.word, received)?;
+    }
+    w.resume();
+    Ok(())
+}
+
+/// Adds what the handler has counted since `noted`.
+fn note_received(w: &mut Worker<'_>, noted: &mut u32) {
+    let received = w.line(w.position()).word.load(Acquire);
+    w.tally("signals_received", u64::from(received.wrapping_sub(*noted)));
+    *noted = received;
+}
+
+fn reach(w: &Worker<'_>, stage: u32) -> Result<(), Errno> {
+    let word = &w.line(2 + w.position()).word;
+    word.store(stage, Release);
+    futex_wake(word, 1)
+}
+
+fn await_partner(w: &mut Worker<'_>, stage: u32) -> Result<(), Errno> {
+    w.stamp();
+    let word = &w.line(3 - w.position()).word;
+    loop {
+        let at = word.load(Acquire);
+        if at >= stage {
+            break;
+        }
+        futex_wait(w, word, at)?;
+    }
+    w.resume();
+    Ok(())
+}
