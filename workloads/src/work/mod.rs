@@ -6,14 +6,18 @@ mod catalogue;
 mod custom;
 
 mod burst;
+mod cgroups;
+mod churn;
 mod io;
 mod life;
 mod pair;
+mod sequence;
 mod spin;
 mod wait;
 
 pub use catalogue::WorkType;
 pub use custom::{CustomFn, register};
+pub use sequence::Phase;
 
 use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
@@ -164,6 +168,7 @@ mod tests {
             assert_eq!(work_type.name(), name);
         }
         assert!(WorkType::from_name("Custom").is_none());
+        assert!(WorkType::from_name("Sequence").is_none());
         assert!(WorkType::from_name("spinwait").is_none());
     }
 
@@ -194,7 +199,11 @@ mod tests {
             let json = serde_json::to_value(&work_type).unwrap();
             let Some(params) = json.get(name).and_then(|p| p.as_object()) else { continue };
             for (field, value) in params {
-                let zero = if value.is_string() { "\"0s\"" } else { "0" };
+                let zero = match value {
+                    _ if value.is_string() => "\"0s\"",
+                    _ if value.is_boolean() => "false",
+                    _ => "0",
+                };
                 let text = format!("{{{name:?}:{{{field:?}:{zero}}}}}");
                 let zeroed: WorkType = serde_json::from_str(&text).unwrap();
                 let workers = work_type.worker_group_size().unwrap_or(1);
