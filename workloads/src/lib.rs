@@ -48,12 +48,12 @@ pub use run::{Event, RunOptions, run};
 pub use scenario::{Scenario, ScenarioError};
 pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};
-pub use work::{CustomFn, FutexLockMode, WorkType, register};
+pub use work::{CustomFn, FutexLockMode, Phase, WorkType, register};
 
 /// What a user of the library writes workloads with.
 pub mod prelude {
     pub use crate::{
-        AffinityIntent, SchedPolicy, WorkSpec, WorkType, WorkerReport, WorkloadConfig,
+        AffinityIntent, Phase, SchedPolicy, WorkSpec, WorkType, WorkerReport, WorkloadConfig,
         WorkloadHandle,
     };
 }

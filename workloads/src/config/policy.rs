@@ -97,10 +97,15 @@ impl SchedPolicy {
     /// Sets policy and nice of the calling thread in one step. `Normal` sets SCHED_OTHER too,
     /// so that a policy inherited from the parent never shows through.
     pub(crate) fn apply(&self, nice: i32) -> Result<(), Errno> {
+        set_attr(self.attr(nice))
+    }
+
+    /// The policy as the kernel takes it; `nice` is for the fair ones.
+    pub(crate) fn attr(&self, nice: i32) -> SchedAttr {
         let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         let fair = |policy| SchedAttr { policy, nice, ..SchedAttr::default() };
         let rt = |policy, priority| SchedAttr { policy, priority, ..SchedAttr::default() };
-        set_attr(match *self {
+        match *self {
             Self::Normal => fair(0),
             Self::Fifo(priority) => rt(1, priority),
             Self::RoundRobin(priority) => rt(2, priority),
@@ -114,7 +119,7 @@ impl SchedPolicy {
                 period_ns: ns(period),
                 ..SchedAttr::default()
             },
-        })
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use super::Work;
 use super::custom::{Custom, CustomFn};
 use super::lock::FutexLockMode;
+use super::sequence::{Phase, Sequence};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -22,6 +23,13 @@ macro_rules! catalogue {
         #[derive(Debug, Clone)]
         pub enum WorkType {
             $( $(#[doc = $doc])+ $Name $({ $( $(#[doc = $field_doc])+ $field: $ty ),+ })?, )+
+            /// Goes through its phases in order, again and again. It has no default.
+            Sequence {
+                /// The first phase: a sequence is never empty.
+                first: Phase,
+                /// The phases after it.
+                rest: Vec<Phase>,
+            },
             /// A function of the user's, linked into their own guest-init.
             Custom {
                 /// What the function was registered as.
@@ -33,17 +41,18 @@ macro_rules! catalogue {
 
         impl WorkType {
             /// Every name that a scenario may use.
-            pub const ALL_NAMES: &'static [&'static str] = &[$(stringify!($Name),)+ "Custom"];
+            pub const ALL_NAMES: &'static [&'static str] = &[$(stringify!($Name),)+ "Sequence", "Custom"];
 
             /// The name in scenarios and reports; for `Custom` the user's own.
             pub fn name(&self) -> &str {
                 match self {
                     $( Self::$Name $({ $($field: _),+ })? => stringify!($Name), )+
+                    Self::Sequence { .. } => "Sequence",
                     Self::Custom { name, .. } => name,
                 }
             }
 
-            /// The type with default parameters; `None` for `Custom` and for unknown names.
+            /// The type with default parameters; `None` for `Sequence`, `Custom` and unknown names.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $( stringify!($Name) => Some(params::$Name::default().into()), )+
@@ -63,6 +72,7 @@ macro_rules! catalogue {
                 match self.clone() {
                     $( Self::$Name $({ $($field),+ })? =>
                         Box::new(params::$Name { $($($field),+)? }), )+
+                    Self::Sequence { first, rest } => Box::new(Sequence { first, rest }),
                     Self::Custom { run, .. } => Box::new(Custom(run)),
                 }
             }
@@ -102,6 +112,8 @@ macro_rules! catalogue {
                         }
                         serializer.serialize_newtype_variant("WorkType", 0, stringify!($Name), &params)
                     } )+
+                    Self::Sequence { first, rest } => serializer.serialize_newtype_variant(
+                        "WorkType", 0, "Sequence", &Sequence { first, rest }),
                     Self::Custom { name, .. } => serializer.serialize_newtype_variant(
                         "WorkType", 0, "Custom", &CustomName { name }),
                 }
@@ -123,6 +135,7 @@ macro_rules! catalogue {
                 let name = map.next_key::<String>()?.ok_or_else(|| A::Error::custom("names no work type"))?;
                 let value = match name.as_str() {
                     $( stringify!($Name) => map.next_value::<params::$Name>()?.into(), )+
+                    "Sequence" => map.next_value::<Sequence>()?.into(),
                     "Custom" => Custom::named(map.next_value::<CustomName>()?.name),
                     _ => return Err(A::Error::custom(unknown(&name))),
                 };
@@ -239,6 +252,59 @@ catalogue! {
         /// Spin steps after them.
         work_iters: u64 = 1024,
     };
+
+    /// A short burst, then a short sleep: idle entry, hrtimer wake-up, `pick_task_idle`.
+    IdleChurn = idle_churn {
+        /// How long to spin, in wall time.
+        #[serde(with = "humantime_serde")]
+        burst_duration: Duration = Duration::from_millis(1),
+        /// How long to sleep after each burst.
+        #[serde(with = "humantime_serde")]
+        sleep_duration: Duration = Duration::from_millis(5),
+        /// Whether the sleep has 1 ns of timer slack instead of what the task has, mostly 50 us.
+        precise_timing: bool = false,
+    };
+
+    /// Reads 4 KiB at a random sector of the workload's disk, opened O_DIRECT: many short sleeps
+    /// in D state.
+    IoRandRead = io_rand_read;
+
+    /// Writes 4 KiB in sequence and reads 4 KiB at random, O_DIRECT, with an fdatasync(2) every
+    /// 16 iterations: reads that wait behind writes and flushes.
+    IoConvoy = io_convoy;
+
+    /// 512 spin steps, setpriority(2) to the next nice value of -20 to 19, then sched_yield(2):
+    /// `set_user_nice`, `reweight_task`. Without CAP_SYS_NICE from 0.
+    NiceSweep = nice_sweep;
+
+    /// Takes the next of SCHED_OTHER, BATCH, IDLE and, where permitted, FIFO and RR, then yields:
+    /// `__sched_setscheduler`, changes of the scheduling class.
+    PolicyChurn = policy_churn {
+        /// Spin steps before each change.
+        spin_iters: u64 = 1024,
+    };
+
+    /// Binds itself to a random CPU of its mask, then yields: `affine_move_task`,
+    /// `migration_cpu_stop`.
+    AffinityChurn = affinity_churn {
+        /// Spin steps before each move.
+        spin_iters: u64 = 1024,
+    };
+
+    /// Binds itself to the CPUs of one NUMA node after the other; on one node it stays as it is.
+    NumaMigrationChurn = numa_migration_churn {
+        /// How long to sleep on each node, in ms.
+        period_ms: u64 = 100,
+    };
+
+    /// Moves itself round cgroups of its own below the cgroup it began in: `cgroup_attach_task`,
+    /// and `sched_move_task` where the cpu controller is on.
+    CgroupChurn = cgroup_churn {
+        /// How many cgroups to go round.
+        groups: usize = 2,
+        /// How long to sleep in each, in ms.
+        cycle_ms: u64 = 100,
+    };
 }
 
 #[expect(clippy::derivable_impls, reason = "the macro writes the enum")]
@@ -277,6 +343,9 @@ impl<'de> Deserialize<'de> for WorkType {
 fn unknown(name: &str) -> String {
     if name == "Custom" {
         return "`Custom` needs a name: {\"Custom\": {\"name\": ..}}".into();
+    }
+    if name == "Sequence" {
+        return "`Sequence` needs its phases: {\"Sequence\": {\"first\": {\"Spin\": \"1ms\"}, \"rest\": []}}".into();
     }
     let hint = WorkType::suggest(name).map_or_else(
         || "`cargo xtask list` shows them".into(),

@@ -6,11 +6,14 @@ mod catalogue;
 mod custom;
 
 mod burst;
+mod cgroups;
+mod churn;
 mod io;
 mod life;
 mod lock;
 mod pair;
 mod queue;
+mod sequence;
 mod signal;
 mod spin;
 mod wait;
@@ -18,6 +21,7 @@ mod wait;
 pub use catalogue::WorkType;
 pub use custom::{CustomFn, register};
 pub use lock::FutexLockMode;
+pub use sequence::Phase;
 
 use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
@@ -175,6 +179,7 @@ mod tests {
             assert_eq!(work_type.name(), name);
         }
         assert!(WorkType::from_name("Custom").is_none());
+        assert!(WorkType::from_name("Sequence").is_none());
         assert!(WorkType::from_name("spinwait").is_none());
     }
 
@@ -205,7 +210,11 @@ mod tests {
             let json = serde_json::to_value(&work_type).unwrap();
             let Some(params) = json.get(name).and_then(|p| p.as_object()) else { continue };
             for (field, value) in params {
-                let zero = if value.is_string() { "\"0s\"" } else { "0" };
+                let zero = match value {
+                    _ if value.is_string() => "\"0s\"",
+                    _ if value.is_boolean() => "false",
+                    _ => "0",
+                };
                 let text = format!("{{{name:?}:{{{field:?}:{zero}}}}}");
                 // A mode has no zero.
                 let Ok(zeroed) = serde_json::from_str::<WorkType>(&text) else { continue };

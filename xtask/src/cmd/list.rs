@@ -19,6 +19,9 @@ fn list(paths: &Paths, out: &mut impl Write) -> Result<()> {
     for name in WorkType::ALL_NAMES {
         let shape = match WorkType::from_name(name) {
             Some(work_type) => serde_json::to_string(&work_type)?,
+            None if *name == "Sequence" => {
+                r#"{"Sequence":{"first":{"Spin":"100ms"},"rest":[{"Sleep":"50ms"}]}}"#.into()
+            }
             None => format!("{{\"{name}\":{{\"name\":\"..\"}}}}"),
         };
         writeln!(out, "  {shape}")?;

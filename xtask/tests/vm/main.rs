@@ -7,5 +7,6 @@ mod behaviour;
 mod input;
 mod main_job;
 mod transport;
+mod types_churn;
 mod types_sync;
 mod verdicts;

@@ -1,0 +1,172 @@
+//! A compound type: phases of the user's, one after the other.
+
+use super::io::unnamed_file;
+use super::{Finish, Rules, Work, WorkType};
+use crate::clock;
+use crate::handle::IoPlace;
+use crate::report::Latency;
+use crate::worker::Worker;
+use rustix::io::{Errno, pwrite};
+use rustix::thread::sched_yield;
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// What an I/O phase writes at a time, and how long it sleeps after that.
+static WRITE: [u8; 64 << 10] = [0xA5; 64 << 10];
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// A stretch of a [`WorkType::Sequence`], for this long in wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Spins.
+    Spin(#[serde(with = "humantime_serde")] Duration),
+    /// Sleeps, once.
+    Sleep(#[serde(with = "humantime_serde")] Duration),
+    /// Calls sched_yield(2) again and again.
+    Yield(#[serde(with = "humantime_serde")] Duration),
+    /// Writes 64 KiB to a temporary file and sleeps 100 us, again and again.
+    Io(#[serde(with = "humantime_serde")] Duration),
+}
+
+/// The parameters of [`WorkType::Sequence`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sequence {
+    pub(super) first: Phase,
+    pub(super) rest: Vec<Phase>,
+}
+
+impl From<Sequence> for WorkType {
+    fn from(sequence: Sequence) -> Self {
+        Self::Sequence { first: sequence.first, rest: sequence.rest }
+    }
+}
+
+impl WorkType {
+    /// [`WorkType::Sequence`] of these phases.
+    pub fn sequence(first: Phase, rest: Vec<Phase>) -> Self {
+        Self::Sequence { first, rest }
+    }
+}
+
+impl Work for Sequence {
+    fn check(&self, rules: &mut Rules<'_>) {
+        const RULE: &str = "phases that take some time";
+        rules.not_zero("first", &self.first.duration(), RULE);
+        for phase in &self.rest {
+            rules.not_zero("rest", &phase.duration(), RULE);
+        }
+    }
+
+    fn run(&self, w: &mut Worker<'_>) -> Finish {
+        let file = match self.phases().any(|phase| matches!(phase, Phase::Io(_))) {
+            true => match temporary_file(w) {
+                Ok(file) => Some(file),
+                Err(why) => return Finish::Failed(why),
+            },
+            false => None,
+        };
+        while w.next() {
+            if !self.phases().all(|phase| phase.run(w, file.as_ref())) {
+                break;
+            }
+        }
+        Finish::Done
+    }
+}
+
+impl Sequence {
+    fn phases(&self) -> impl Iterator<Item = Phase> {
+        std::iter::once(self.first).chain(self.rest.iter().copied())
+    }
+}
+
+impl Phase {
+    fn duration(self) -> Duration {
+        let (Self::Spin(time) | Self::Sleep(time) | Self::Yield(time) | Self::Io(time)) = self;
+        time
+    }
+
+    /// The phase from start to end; false if the stop came first.
+    fn run(self, w: &mut Worker<'_>, file: Option<&OwnedFd>) -> bool {
+        match (self, file) {
+            (Self::Spin(time), _) => w.spin_for(time),
+            (Self::Sleep(time), _) => w.sleep_for(time),
+            (Self::Yield(time), _) => until(w, time, |w| {
+                w.timed(Latency::Yield, sched_yield);
+                w.add_work(1);
+                true
+            }),
+            (Self::Io(time), Some(file)) => until(w, time, |w| write_and_pause(w, file)),
+            (Self::Io(_), None) => true,
+        }
+    }
+}
+
+/// Repeats `step` for `time`; false if the stop came first.
+fn until<'a>(
+    w: &mut Worker<'a>,
+    time: Duration,
+    mut step: impl FnMut(&mut Worker<'a>) -> bool,
+) -> bool {
+    let end_ns = w.stamp().saturating_add(clock::to_ns(time));
+    while !w.stopping() {
+        if !step(w) {
+            return false;
+        }
+        if w.stamp() >= end_ns {
+            return true;
+        }
+    }
+    false
+}
+
+fn write_and_pause(w: &mut Worker<'_>, file: &OwnedFd) -> bool {
+    match w.timed_blocking(Latency::Io, || pwrite(file, &WRITE, 0)) {
+        Ok(_) => w.add_work(1),
+        Err(Errno::INTR) => {}
+        Err(errno) => w.error("pwrite", errno),
+    }
+    w.sleep_for(PAUSE)
+}
+
+/// A file even where the workload has a disk: the phase is about the page cache.
+fn temporary_file(w: &mut Worker<'_>) -> Result<OwnedFd, String> {
+    let dir = match w.io_place() {
+        IoPlace::Dir(dir) => dir.clone(),
+        IoPlace::Device(_) => std::env::temp_dir(),
+    };
+    w.set_io_target(format!("file in {}", dir.display()));
+    unnamed_file(&dir, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn json_has_durations_as_text_and_refuses_what_it_does_not_know() {
+        let sequence = WorkType::sequence(Phase::Spin(MS), vec![Phase::Io(2 * MS)]);
+        let json = r#"{"Sequence":{"first":{"Spin":"1ms"},"rest":[{"Io":"2ms"}]}}"#;
+        assert_eq!(serde_json::to_string(&sequence).unwrap(), json);
+        assert_eq!(serde_json::from_str::<WorkType>(json).unwrap(), sequence);
+        let unknown = json.replace("\"rest\"", "\"more\":1,\"rest\"");
+        let error = serde_json::from_str::<WorkType>(&unknown).unwrap_err().to_string();
+        assert!(error.contains("more"), "{error}");
+        let bare = serde_json::from_str::<WorkType>("\"Sequence\"").unwrap_err().to_string();
+        assert!(bare.contains("first"), "{bare}");
+    }
+
+    #[test]
+    fn every_phase_takes_time() {
+        WorkType::sequence(Phase::Spin(MS), vec![]).validate(0, 1).unwrap();
+        let zero = Phase::Sleep(Duration::ZERO);
+        let error = WorkType::sequence(zero, vec![]).validate(0, 1).unwrap_err();
+        assert!(error.path.ends_with("Sequence.first"), "{error}");
+        let error = WorkType::sequence(Phase::Spin(MS), vec![zero]).validate(0, 1).unwrap_err();
+        assert!(error.path.ends_with("Sequence.rest"), "{error}");
+    }
+}
