@@ -3,6 +3,7 @@
 //! JSON shape and the dispatch, which the family files rely on.
 
 use super::Work;
+use super::chain::WakeMechanism;
 use super::custom::{Custom, CustomFn};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -175,6 +176,52 @@ catalogue! {
     /// Forks a child that exits at once and waits for it: `wake_up_new_task`, `do_exit`,
     /// `wait_task_zombie`.
     ForkExit = fork_exit;
+
+    /// A messenger wakes all its receivers with one FUTEX_WAKE, each of them spins, and the last to
+    /// be done wakes the messenger: `futex_wake`, a `wake_q` of many tasks.
+    FutexFanOut = futex_fan_out {
+        /// Receivers of one messenger; the group has one worker more.
+        fan_out: usize = 4,
+        /// Spin steps of the messenger before a round, and of each receiver in it.
+        spin_iters: u64 = 1024,
+    };
+
+    /// As FutexFanOut, but receivers sleep and then multiply matrices: wake-ups that land on cold
+    /// or warm caches.
+    FanOutCompute = fan_out_compute {
+        /// Receivers of one messenger; the group has one worker more.
+        fan_out: usize = 4,
+        /// KiB that the three square matrices of a receiver fit into.
+        cache_footprint_kb: usize = 256,
+        /// Matrix multiplications a round.
+        operations: usize = 5,
+        /// Microseconds that a receiver sleeps before it multiplies.
+        sleep_usec: u64 = 100,
+    };
+
+    /// Waiters sleep on one futex word and a waker rouses all of them at once, batch by batch: a
+    /// long `wake_q`, many tasks placed in one go.
+    ThunderingHerd = thundering_herd {
+        /// Waiters of one waker; the group has one worker more.
+        waiters: usize = 7,
+        /// Batches of a series. Series follow each other while the run lasts, so this ends nothing:
+        /// the waker counts a work unit a batch, and one more when a series is complete.
+        batches: u64 = 1000,
+        /// Milliseconds that the waker sleeps before each batch.
+        inter_batch_ms: u64 = 5,
+    };
+
+    /// A ring of workers that hand one token on, so that one of them is runnable at any time: wake
+    /// placement along a chain of hops, with WF_SYNC through pipes, without through futexes.
+    WakeChain = wake_chain {
+        /// Workers of a ring, at least 2.
+        depth: usize = 4,
+        /// How a stage wakes the next one.
+        wake: WakeMechanism = WakeMechanism::default(),
+        /// Wall time that a stage spins before it hands on; zero is allowed.
+        #[serde(with = "humantime_serde")]
+        work_per_hop: Duration = Duration::from_micros(100),
+    };
 }
 
 #[expect(clippy::derivable_impls, reason = "the macro writes the enum")]

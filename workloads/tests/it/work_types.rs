@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 use workloads::prelude::*;
-use workloads::{Latency, WorkloadHandle};
+use workloads::{Latency, WakeMechanism, WorkloadHandle};
 
 fn run(work_type: WorkType) -> Vec<WorkerReport> {
-    let config = WorkloadConfig { num_workers: 2, work_type, ..WorkloadConfig::default() };
+    let num_workers = work_type.worker_group_size().unwrap_or(2);
+    let config = WorkloadConfig { num_workers, work_type, ..WorkloadConfig::default() };
     let mut handle = WorkloadHandle::spawn(&config).unwrap();
     handle.start();
     handle.wait_until(Instant::now() + Duration::from_millis(200)).unwrap();
@@ -42,10 +43,31 @@ fn each_type_samples_the_latency_it_is_about() {
         (WorkType::pipe_io(64), Latency::Wake),
         (WorkType::futex_ping_pong(64), Latency::Wake),
         (WorkType::IoSyncWrite, Latency::Io),
+        (WorkType::wake_chain(3, WakeMechanism::Pipe, Duration::ZERO), Latency::Wake),
+        (WorkType::wake_chain(3, WakeMechanism::Futex, Duration::ZERO), Latency::Wake),
     ] {
         for report in run(work_type) {
             let kinds: Vec<_> = report.latency.keys().collect();
             assert_eq!(kinds, [&kind], "{}", report.work_type);
+        }
+    }
+}
+
+#[test]
+fn a_round_wakes_everyone_once() {
+    for (work_type, leader) in [
+        (WorkType::futex_fan_out(3, 64), "messenger"),
+        (WorkType::fan_out_compute(3, 4, 1, 10), "messenger"),
+        (WorkType::thundering_herd(3, 2, 1), "waker"),
+    ] {
+        let reports = run(work_type);
+        let rounds = reports[0].iterations;
+        assert_eq!(reports[0].role, leader);
+        for report in &reports[1..] {
+            assert!(report.iterations.abs_diff(rounds) <= 1, "{report:?}");
+            let samples = report.latency[&Latency::Wake].count;
+            assert!(samples > 0 && samples <= rounds + 1, "{report:?}");
+            assert!(report.work_units >= report.iterations, "{report:?}");
         }
     }
 }
