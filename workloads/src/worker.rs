@@ -2,14 +2,16 @@
 //! Work types call it; the bookkeeping is the same for all of them and lives here alone.
 
 use crate::clock;
+use crate::config::{SchedPolicy, current_policy};
 use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
-use crate::report::{Latency, WorkerReport};
+use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
+use rustix::process::getpriority_process;
 use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::{black_box, spin_loop};
@@ -83,6 +85,7 @@ pub(crate) struct Worker<'a> {
     samples: [Option<Box<Samples>>; Latency::COUNT],
     errors: BTreeMap<String, u64>,
     io_target: Option<String>,
+    not_applied: Vec<NotApplied>,
     rng: Rng,
 }
 
@@ -124,6 +127,7 @@ impl<'a> Worker<'a> {
             samples: Default::default(),
             errors: BTreeMap::new(),
             io_target: None,
+            not_applied: Vec::new(),
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -173,6 +177,7 @@ impl<'a> Worker<'a> {
             begun: true,
             epoch,
             io_target: self.io_target.take(),
+            not_applied: std::mem::take(&mut self.not_applied),
             rng: self.rng.clone(),
             ..Self::new(self.seat)
         };
@@ -236,6 +241,19 @@ impl<'a> Worker<'a> {
 
     pub(crate) fn set_io_target(&mut self, target: String) {
         self.io_target = Some(target);
+    }
+
+    /// Changes the worker's own policy and keeps its nice level. If the kernel refuses, the report
+    /// says so and the worker stays what it was.
+    pub(crate) fn set_policy(&mut self, policy: &SchedPolicy) {
+        let nice = getpriority_process(None).unwrap_or(0);
+        if let Err(errno) = policy.apply(nice) {
+            self.not_applied.push(NotApplied {
+                setting: "sched_policy".into(),
+                wanted: format!("{policy:?}"),
+                error: errno.to_string(),
+            });
+        }
     }
 
     #[inline]
@@ -392,8 +410,15 @@ impl<'a> Worker<'a> {
             cpus_used: std::mem::take(&mut self.cpus_used),
             errors: std::mem::take(&mut self.errors),
             io_target: self.io_target.take(),
+            not_applied: std::mem::take(&mut self.not_applied),
             ..WorkerReport::default()
         };
+        match current_policy() {
+            Ok(policy) => report.sched_policy = Some(policy),
+            Err(errno) => {
+                report.unavailable.insert("sched_policy".into(), errno.to_string());
+            }
+        }
         self.counters.end(&mut report);
         report
     }

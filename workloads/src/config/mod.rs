@@ -7,6 +7,7 @@ mod policy;
 
 pub use affinity::AffinityIntent;
 pub use error::{ConfigError, WorkTypeValidationError};
+pub(crate) use policy::current as current_policy;
 pub use policy::{SchedClass, SchedPolicy};
 
 use crate::work::WorkType;

@@ -40,7 +40,8 @@ pub(super) fn main(seat: Seat<'_>, task: &Assignment<'_>, work: &dyn Work, pipe:
         Finish::Done => WorkerReport { completed: true, ..worker.finish() },
         Finish::Failed(why) => WorkerReport { failed: Some(why), ..worker.finish() },
     };
-    report.not_applied = not_applied;
+    // The prologue's refusals came first.
+    report.not_applied.splice(..0, not_applied);
     send(&mut pipe, identify(report, task))
 }
 

@@ -1,5 +1,5 @@
-//! sched_setattr(2) for the calling thread. Called by the worker prologue through
-//! `SchedPolicy::apply`.
+//! sched_setattr(2) and sched_getattr(2) for the calling thread. Called by the worker prologue and
+//! by work types through `SchedPolicy::apply`, and at the end of the loop.
 
 use super::process::last_errno;
 use rustix::io::Errno;
@@ -28,4 +28,13 @@ pub(crate) fn set_attr(attr: SchedAttr) -> Result<(), Errno> {
     // reads it. Pid 0 is the calling thread.
     let rc = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
     if rc == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Policy and parameters of the calling thread.
+pub(crate) fn get_attr() -> Result<SchedAttr, Errno> {
+    let mut attr = SchedAttr::default();
+    // SAFETY: the pointer is to a live struct, and the kernel writes at most `ATTR_SIZE` bytes,
+    // which it has. Pid 0 is the calling thread.
+    let rc = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, ATTR_SIZE, 0) };
+    if rc == 0 { Ok(attr) } else { Err(last_errno()) }
 }

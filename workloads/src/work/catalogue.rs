@@ -5,6 +5,7 @@
 use super::Work;
 use super::chain::WakeMechanism;
 use super::custom::{Custom, CustomFn};
+use crate::config::SchedClass;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -221,6 +222,41 @@ catalogue! {
         /// Wall time that a stage spins before it hands on; zero is allowed.
         #[serde(with = "humantime_serde")]
         work_per_hop: Duration = Duration::from_micros(100),
+    };
+
+    /// Two workers of different scheduling classes, one wakes the other and waits until it is done:
+    /// `wakeup_preempt` across classes. Their classes replace the workload's `sched_policy`.
+    AsymmetricWaker = asymmetric_waker {
+        /// Class of the worker that wakes.
+        waker_class: SchedClass = SchedClass::default(),
+        /// Class of the worker that is woken.
+        wakee_class: SchedClass = SchedClass::default(),
+        /// Spin steps of each before it wakes the other.
+        burst_iters: u64 = 1024,
+    };
+
+    /// One SCHED_FIFO worker that bursts and sleeps preempts fair spinners at about 1 kHz, wherever
+    /// they share a CPU with it: give the guest one, or the workload an affinity.
+    PreemptStorm = preempt_storm {
+        /// Spinners, which stay under the workload's own policy.
+        cfs_workers: usize = 2,
+        /// Spin steps of a burst, and of an iteration of the spinners.
+        rt_burst_iters: u64 = 1024,
+        /// Microseconds that the SCHED_FIFO worker sleeps after a burst.
+        rt_sleep_us: u64 = 1000,
+    };
+
+    /// SCHED_FIFO spinners leave fair ones what RT throttling or the fair server saves for them,
+    /// 5 % with the kernel's defaults, wherever they share a CPU.
+    RtStarvation = rt_starvation {
+        /// Workers under SCHED_FIFO.
+        rt_workers: usize = 1,
+        /// Workers under SCHED_OTHER.
+        cfs_workers: usize = 1,
+        /// Priority of the former, 1 to 99.
+        rt_priority: i32 = 50,
+        /// Spin steps of an iteration.
+        burst_iters: u64 = 1024,
     };
 }
 

@@ -7,6 +7,7 @@ mod custom;
 
 mod burst;
 mod chain;
+mod class;
 mod fan;
 mod io;
 mod life;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use workloads::prelude::*;
-use workloads::{Latency, WakeMechanism, WorkloadHandle};
+use workloads::{Latency, SchedClass, WakeMechanism, WorkloadHandle};
 
 fn run(work_type: WorkType) -> Vec<WorkerReport> {
     let num_workers = work_type.worker_group_size().unwrap_or(2);
@@ -68,6 +68,32 @@ fn a_round_wakes_everyone_once() {
             let samples = report.latency[&Latency::Wake].count;
             assert!(samples > 0 && samples <= rounds + 1, "{report:?}");
             assert!(report.work_units >= report.iterations, "{report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_class_is_set_or_said_to_be_refused() {
+    for (work_type, policies) in [
+        (
+            WorkType::asymmetric_waker(SchedClass::Batch, SchedClass::Idle, 64),
+            ["SCHED_BATCH", "SCHED_IDLE"],
+        ),
+        (
+            WorkType::asymmetric_waker(SchedClass::Cfs, SchedClass::Rt, 64),
+            ["SCHED_OTHER", "SCHED_FIFO 50"],
+        ),
+        (WorkType::preempt_storm(1, 64, 1000), ["SCHED_FIFO 1", "SCHED_OTHER"]),
+        (WorkType::rt_starvation(1, 1, 7, 64), ["SCHED_FIFO 7", "SCHED_OTHER"]),
+    ] {
+        for (report, policy) in run(work_type).iter().zip(policies) {
+            if policy.starts_with("SCHED_FIFO") && !report.not_applied.is_empty() {
+                assert_eq!(report.not_applied[0].setting, "sched_policy", "{report:?}");
+                assert_eq!(report.sched_policy.as_deref(), Some("SCHED_OTHER"), "{report:?}");
+            } else {
+                assert!(report.not_applied.is_empty(), "{report:?}");
+                assert_eq!(report.sched_policy.as_deref(), Some(policy), "{report:?}");
+            }
         }
     }
 }

@@ -106,3 +106,71 @@ fn a_chain_runs_one_stage_at_a_time() {
         }
     }
 }
+
+#[test]
+fn a_real_time_side_preempts_its_fair_partner() {
+    let burst = r#""burst_iters":64"#;
+    for (waker, wakee, fair) in [("Rt", "Cfs", 1), ("Cfs", "Rt", 0)] {
+        let work_type = format!(
+            r#"{{"AsymmetricWaker":{{"waker_class":"{waker}","wakee_class":"{wakee}",{burst}}}}}"#
+        );
+        let report = run(&rounds(300, 2, &work_type), "1");
+        assert_eq!(of_workers(&report, "iterations"), [300; 2]);
+        let real_time = 1 - fair;
+        assert_eq!(policies(&report)[fair], "SCHED_OTHER");
+        assert_eq!(policies(&report)[real_time], "SCHED_FIFO 50");
+        // The real-time side runs the moment that it is woken, so the other never gets to its
+        // sleep first.
+        let preempted = of_workers(&report, "involuntary_switches");
+        assert!(preempted[fair] > 270, "{waker} wakes {wakee}: {preempted:?}");
+        assert!(preempted[real_time] < 100, "{waker} wakes {wakee}: {preempted:?}");
+        // The wakee was asleep nearly always all the same.
+        let samples = wakes(&workers(&report)[1]);
+        assert!((270..=300).contains(&samples), "{waker} wakes {wakee}: {samples}");
+    }
+}
+
+#[test]
+fn every_class_is_really_set() {
+    for (waker, wakee, expected) in [
+        ("Batch", "Idle", ["SCHED_BATCH", "SCHED_IDLE"]),
+        ("Cfs", "Deadline", ["SCHED_OTHER", "SCHED_DEADLINE 2000/1000000/10000000 ns"]),
+    ] {
+        let work_type = format!(
+            r#"{{"AsymmetricWaker":{{"waker_class":"{waker}","wakee_class":"{wakee}","burst_iters":0}}}}"#
+        );
+        let report = run(&rounds(20, 2, &work_type), "2");
+        assert_eq!(policies(&report), expected);
+        assert_eq!(of_workers(&report, "iterations"), [20; 2]);
+    }
+}
+
+#[test]
+fn a_storm_preempts_the_spinners_once_a_burst() {
+    let work_type =
+        r#"{"PreemptStorm":{"cfs_workers":2,"rt_burst_iters":1024,"rt_sleep_us":2000}}"#;
+    let report = run(&seconds(2, 3, work_type), "1");
+    assert_eq!(policies(&report), ["SCHED_FIFO 1", "SCHED_OTHER", "SCHED_OTHER"]);
+    let bursts = of_workers(&report, "iterations")[0];
+    let preempted = of_workers(&report, "involuntary_switches");
+    // Each burst begins while one of the two spins; the slices of the two add to that.
+    assert!(bursts > 50, "{bursts}");
+    assert!(preempted[1] + preempted[2] + 5 >= bursts * 9 / 10, "{bursts}: {preempted:?}");
+    let blocked = of_workers(&report, "voluntary_switches");
+    assert!(blocked[0] + 5 >= bursts, "{bursts}: {blocked:?}");
+    assert!(blocked[1] < 10 && blocked[2] < 10, "spinners never sleep: {blocked:?}");
+}
+
+#[test]
+fn real_time_spinners_leave_the_rest_to_the_fair_ones() {
+    let work_type = r#"{"RtStarvation":{"rt_workers":1,"cfs_workers":2,"rt_priority":40}}"#;
+    let report = run(&seconds(3, 3, work_type), "1");
+    assert_eq!(policies(&report), ["SCHED_FIFO 40", "SCHED_OTHER", "SCHED_OTHER"]);
+    let cpu = of_workers(&report, "cpu_time_ns");
+    let delay = of_workers(&report, "run_delay_ns");
+    let wall = of_workers(&report, "wall_time_ns")[0];
+    // RT throttling or the fair server gives the fair class 5 %.
+    assert!(cpu[1] + cpu[2] < cpu[0] / 4, "{cpu:?}");
+    assert!(delay[1] > wall / 2 && delay[2] > wall / 2, "{delay:?} of {wall}");
+    assert!(delay[0] < wall / 4, "{delay:?} of {wall}");
+}
