@@ -86,6 +86,8 @@ pub(crate) struct Worker<'a> {
     errors: BTreeMap<String, u64>,
     io_target: Option<String>,
     not_applied: Vec<NotApplied>,
+    /// Whether the loop changed its own policy.
+    chose_policy: bool,
     rng: Rng,
 }
 
@@ -128,6 +130,7 @@ impl<'a> Worker<'a> {
             errors: BTreeMap::new(),
             io_target: None,
             not_applied: Vec::new(),
+            chose_policy: false,
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -178,6 +181,7 @@ impl<'a> Worker<'a> {
             epoch,
             io_target: self.io_target.take(),
             not_applied: std::mem::take(&mut self.not_applied),
+            chose_policy: self.chose_policy,
             rng: self.rng.clone(),
             ..Self::new(self.seat)
         };
@@ -247,6 +251,7 @@ impl<'a> Worker<'a> {
     /// says so and the worker stays what it was.
     pub(crate) fn set_policy(&mut self, policy: &SchedPolicy) {
         let nice = getpriority_process(None).unwrap_or(0);
+        self.chose_policy = true;
         if let Err(errno) = policy.apply(nice) {
             self.not_applied.push(NotApplied {
                 setting: "sched_policy".into(),
@@ -393,15 +398,27 @@ impl<'a> Worker<'a> {
         };
     }
 
+    /// The policy at the end of the loop. One that the loop chose ends here: a report takes more
+    /// CPU time than SCHED_DEADLINE may give in seconds.
+    fn leave_policy(&mut self) -> Result<String, Errno> {
+        let policy = current_policy();
+        if self.chose_policy {
+            let nice = getpriority_process(None).unwrap_or(0);
+            // Refused, it is only slow.
+            let _ = SchedPolicy::Normal.apply(nice);
+        }
+        policy
+    }
+
     /// Closes the measurement: everything that the loop and the kernel counted.
     pub(crate) fn finish(mut self) -> WorkerReport {
+        let policy = self.leave_policy();
         let summaries = Latency::ALL
             .iter()
             .filter_map(|kind| Some((*kind, self.samples[*kind as usize].as_ref()?.summary()?)));
         let mut report = WorkerReport {
             work_units: self.work_units,
             iterations: self.iterations,
-            wall_time_ns: clock::monotonic_ns().saturating_sub(self.started_ns),
             max_gap_ns: Some(self.gap.wall_ns),
             max_gap_cpu_ns: Some(self.gap.cpu_ns),
             max_gap_at_ns: Some(self.gap.ended_ns),
@@ -413,13 +430,15 @@ impl<'a> Worker<'a> {
             not_applied: std::mem::take(&mut self.not_applied),
             ..WorkerReport::default()
         };
-        match current_policy() {
+        // Close to the CPU time that the counters read first, which must not be more.
+        report.wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
+        self.counters.end(&mut report);
+        match policy {
             Ok(policy) => report.sched_policy = Some(policy),
             Err(errno) => {
                 report.unavailable.insert("sched_policy".into(), errno.to_string());
             }
         }
-        self.counters.end(&mut report);
         report
     }
 }

@@ -24,7 +24,7 @@ fn every_type_works_and_its_counters_hold_together() {
         for report in run(work_type) {
             assert!(report.completed && report.iterations > 0, "{name}: {report:?}");
             assert!(report.work_units > 0, "{name}");
-            assert!(report.cpu_time_ns.unwrap() <= report.wall_time_ns, "{name}");
+            assert!(report.cpu_time_ns.unwrap() <= report.wall_time_ns, "{name}: {report:?}");
             assert!(!report.cpus_used.is_empty(), "{name}");
             assert!(report.max_gap_ns.unwrap() <= report.wall_time_ns, "{name}");
             assert!(report.errors.is_empty(), "{name}: {:?}", report.errors);
