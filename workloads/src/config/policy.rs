@@ -1,8 +1,9 @@
 //! Scheduling policies. Validated with the configuration, applied by the worker prologue.
 
 use super::error::{ConfigError, WorkTypeValidationError};
-use crate::sys::sched::{SchedAttr, get_attr, set_attr};
+use crate::sys::sched::{SchedAttr, get_attr, set_attr, set_attr_of};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -138,8 +139,18 @@ impl SchedPolicy {
 
 /// The calling thread's policy as the kernel reports it: `SCHED_FIFO 50`, `SCHED_OTHER`.
 pub(crate) fn current() -> Result<String, Errno> {
-    let attr = get_attr()?;
-    Ok(match attr.policy {
+    get_attr(None).map(name)
+}
+
+/// Makes a process that is SCHED_DEADLINE an ordinary one, and says what it was.
+pub(crate) fn lift_deadline(pid: Pid) -> Option<String> {
+    let attr = get_attr(Some(pid)).ok().filter(|attr| attr.policy == 6)?;
+    set_attr_of(Some(pid), SchedAttr::default()).ok()?;
+    Some(name(attr))
+}
+
+fn name(attr: SchedAttr) -> String {
+    match attr.policy {
         0 => "SCHED_OTHER".into(),
         1 => format!("SCHED_FIFO {}", attr.priority),
         2 => format!("SCHED_RR {}", attr.priority),
@@ -150,7 +161,7 @@ pub(crate) fn current() -> Result<String, Errno> {
         }
         7 => "SCHED_EXT".into(),
         other => format!("policy {other}"),
-    })
+    }
 }
 
 #[cfg(test)]
