@@ -125,6 +125,10 @@ pub struct WorkerReport {
     pub major_faults: Option<u64>,
     /// Samples by meaning; a meaning without samples is absent.
     pub latency: BTreeMap<Latency, LatencySummary>,
+    /// Policy at the end of the run as the kernel reports it, `SCHED_FIFO 50`;
+    /// runtime, deadline and period follow SCHED_DEADLINE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sched_policy: Option<String>,
     /// Where the I/O types wrote: a device or a temporary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_target: Option<String>,

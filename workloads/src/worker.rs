@@ -2,7 +2,7 @@
 //! Work types call it; the bookkeeping is the same for all of them and lives here alone.
 
 use crate::clock;
-use crate::config::SchedPolicy;
+use crate::config::{SchedPolicy, current_policy};
 use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
@@ -11,6 +11,7 @@ use crate::rng::Rng;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
+use rustix::process::getpriority_process;
 use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::{black_box, spin_loop};
@@ -94,8 +95,10 @@ pub(crate) struct Worker<'a> {
     samples: [Option<Box<Samples>>; Latency::COUNT],
     errors: BTreeMap<String, u64>,
     tallies: BTreeMap<&'static str, u64>,
-    not_applied: Vec<NotApplied>,
     io_target: Option<String>,
+    not_applied: Vec<NotApplied>,
+    /// Whether the loop changed its own policy.
+    chose_policy: bool,
     rng: Rng,
 }
 
@@ -138,8 +141,9 @@ impl<'a> Worker<'a> {
             samples: Default::default(),
             errors: BTreeMap::new(),
             tallies: BTreeMap::new(),
-            not_applied: Vec::new(),
             io_target: None,
+            not_applied: Vec::new(),
+            chose_policy: false,
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -204,6 +208,7 @@ impl<'a> Worker<'a> {
             epoch,
             io_target: self.io_target.take(),
             not_applied: std::mem::take(&mut self.not_applied),
+            chose_policy: self.chose_policy,
             rng: self.rng.clone(),
             ..Self::new(self.seat)
         };
@@ -260,17 +265,6 @@ impl<'a> Worker<'a> {
         self.seat.events.ok_or(Errno::BADF)
     }
 
-    /// Changes the worker's own policy. The report says what the kernel refused.
-    pub(crate) fn set_policy(&mut self, policy: &SchedPolicy) {
-        if let Err(errno) = policy.apply(0) {
-            self.not_applied.push(NotApplied {
-                setting: "sched_policy".into(),
-                wanted: format!("{policy:?}"),
-                error: errno.to_string(),
-            });
-        }
-    }
-
     /// The disk that the workload may write raw, or the folder for its files.
     pub(crate) fn io_place(&self) -> &'a IoPlace {
         self.seat.io
@@ -283,6 +277,20 @@ impl<'a> Worker<'a> {
 
     pub(crate) fn set_io_target(&mut self, target: String) {
         self.io_target = Some(target);
+    }
+
+    /// Changes the worker's own policy and keeps its nice level. If the kernel refuses, the report
+    /// says so and the worker stays what it was.
+    pub(crate) fn set_policy(&mut self, policy: &SchedPolicy) {
+        let nice = getpriority_process(None).unwrap_or(0);
+        self.chose_policy = true;
+        if let Err(errno) = policy.apply(nice) {
+            self.not_applied.push(NotApplied {
+                setting: "sched_policy".into(),
+                wanted: format!("{policy:?}"),
+                error: errno.to_string(),
+            });
+        }
     }
 
     #[inline]
@@ -428,8 +436,21 @@ impl<'a> Worker<'a> {
         };
     }
 
+    /// The policy at the end of the loop. One that the loop chose ends here: a report takes more
+    /// CPU time than SCHED_DEADLINE may give in seconds.
+    fn leave_policy(&mut self) -> Result<String, Errno> {
+        let policy = current_policy();
+        if self.chose_policy {
+            let nice = getpriority_process(None).unwrap_or(0);
+            // Refused, it is only slow.
+            let _ = SchedPolicy::Normal.apply(nice);
+        }
+        policy
+    }
+
     /// Closes the measurement: everything that the loop and the kernel counted.
     pub(crate) fn finish(mut self) -> WorkerReport {
+        let policy = self.leave_policy();
         let summaries = Latency::ALL
             .iter()
             .filter_map(|kind| Some((*kind, self.samples[*kind as usize].as_ref()?.summary()?)));
@@ -437,7 +458,6 @@ impl<'a> Worker<'a> {
             work_units: self.work_units,
             iterations: self.iterations,
             served: self.served,
-            wall_time_ns: clock::monotonic_ns().saturating_sub(self.started_ns),
             max_gap_ns: Some(self.gap.wall_ns),
             max_gap_cpu_ns: Some(self.gap.cpu_ns),
             max_gap_at_ns: Some(self.gap.ended_ns),
@@ -446,11 +466,19 @@ impl<'a> Worker<'a> {
             cpus_used: std::mem::take(&mut self.cpus_used),
             errors: std::mem::take(&mut self.errors),
             tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
-            not_applied: std::mem::take(&mut self.not_applied),
             io_target: self.io_target.take(),
+            not_applied: std::mem::take(&mut self.not_applied),
             ..WorkerReport::default()
         };
+        // Close to the CPU time that the counters read first, which must not be more.
+        report.wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
         self.counters.end(&mut report);
+        match policy {
+            Ok(policy) => report.sched_policy = Some(policy),
+            Err(errno) => {
+                report.unavailable.insert("sched_policy".into(), errno.to_string());
+            }
+        }
         report
     }
 }

@@ -8,6 +8,7 @@ mod policy;
 pub use affinity::AffinityIntent;
 pub use error::{ConfigError, WorkTypeValidationError};
 pub use policy::{SchedClass, SchedPolicy};
+pub(crate) use policy::{current as current_policy, lift_deadline};
 
 use crate::work::WorkType;
 use serde::{Deserialize, Serialize};

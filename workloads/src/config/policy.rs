@@ -1,8 +1,9 @@
 //! Scheduling policies. Validated with the configuration, applied by the worker prologue.
 
 use super::error::{ConfigError, WorkTypeValidationError};
-use crate::sys::sched::{SchedAttr, set_attr};
+use crate::sys::sched::{SchedAttr, get_attr, set_attr, set_attr_of};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -55,6 +56,24 @@ pub enum SchedClass {
     Deadline,
     /// SCHED_EXT.
     Ext,
+}
+
+impl SchedClass {
+    /// The policy that stands for this class.
+    pub(crate) fn policy(self) -> SchedPolicy {
+        match self {
+            Self::Cfs => SchedPolicy::Normal,
+            Self::Batch => SchedPolicy::Batch,
+            Self::Idle => SchedPolicy::Idle,
+            Self::Rt => SchedPolicy::Fifo(50),
+            Self::Deadline => SchedPolicy::Deadline {
+                runtime: Duration::from_micros(2),
+                deadline: Duration::from_millis(1),
+                period: Duration::from_millis(10),
+            },
+            Self::Ext => SchedPolicy::Ext,
+        }
+    }
 }
 
 impl SchedPolicy {
@@ -123,9 +142,51 @@ impl SchedPolicy {
     }
 }
 
+/// The calling thread's policy as the kernel reports it: `SCHED_FIFO 50`, `SCHED_OTHER`.
+pub(crate) fn current() -> Result<String, Errno> {
+    get_attr(None).map(name)
+}
+
+/// Makes a process that is SCHED_DEADLINE an ordinary one, and says what it was.
+pub(crate) fn lift_deadline(pid: Pid) -> Option<String> {
+    let attr = get_attr(Some(pid)).ok().filter(|attr| attr.policy == 6)?;
+    set_attr_of(Some(pid), SchedAttr::default()).ok()?;
+    Some(name(attr))
+}
+
+fn name(attr: SchedAttr) -> String {
+    match attr.policy {
+        0 => "SCHED_OTHER".into(),
+        1 => format!("SCHED_FIFO {}", attr.priority),
+        2 => format!("SCHED_RR {}", attr.priority),
+        3 => "SCHED_BATCH".into(),
+        5 => "SCHED_IDLE".into(),
+        6 => {
+            format!("SCHED_DEADLINE {}/{}/{} ns", attr.runtime_ns, attr.deadline_ns, attr.period_ns)
+        }
+        7 => "SCHED_EXT".into(),
+        other => format!("policy {other}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_reports_the_policy_of_the_caller() {
+        assert_eq!(current().unwrap(), "SCHED_OTHER");
+        // Everybody may become more modest.
+        let policy = || SchedPolicy::Batch.apply(0).and_then(|()| current());
+        assert_eq!(std::thread::spawn(policy).join().unwrap().unwrap(), "SCHED_BATCH");
+    }
+
+    #[test]
+    fn every_class_is_a_policy_that_the_kernel_could_take() {
+        for class in [SchedClass::Cfs, SchedClass::Rt, SchedClass::Deadline, SchedClass::Ext] {
+            class.policy().validate(0).unwrap();
+        }
+    }
 
     #[test]
     fn deadline_order_is_checked_at_construction() {

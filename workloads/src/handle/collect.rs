@@ -2,6 +2,7 @@
 
 use super::child::READY;
 use super::{Identity, SpawnError, WorkloadHandle};
+use crate::config::lift_deadline;
 use crate::report::{ExitInfo, WorkerReport};
 use crate::sys::process::INTERRUPT;
 use crate::sys::shared::Slot;
@@ -31,6 +32,8 @@ pub(super) struct Process {
     identity: Identity,
     end: Option<ExitInfo>,
     killed: bool,
+    /// The SCHED_DEADLINE policy that the stop ended.
+    lifted: Option<String>,
 }
 
 impl Process {
@@ -42,7 +45,16 @@ impl Process {
             let _ = kill_process(pid, Signal::KILL);
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         })?;
-        Ok(Self { pid, pidfd, pipe, received: Vec::new(), identity, end: None, killed: false })
+        Ok(Self {
+            pid,
+            pidfd,
+            pipe,
+            received: Vec::new(),
+            identity,
+            end: None,
+            killed: false,
+            lifted: None,
+        })
     }
 
     /// Wakes `epoll` with `index` when the worker writes or ends.
@@ -112,7 +124,11 @@ impl Process {
         }
     }
 
-    fn interrupt(&self) {
+    fn interrupt(&mut self) {
+        // A worker that has used up its budget could not even see the stop for many periods.
+        if let Some(policy) = lift_deadline(self.pid) {
+            self.lifted = Some(policy);
+        }
         // It may be gone already; `advance` will find out.
         let _ = pidfd_send_signal(&self.pidfd, INTERRUPT);
     }
@@ -134,7 +150,8 @@ impl Process {
     /// The worker's own report, or one that says how it died with what it last published.
     pub(super) fn report(&mut self, slot: &Slot) -> WorkerReport {
         let body = self.received.get(1..).unwrap_or_default();
-        if let Ok(report) = serde_json::from_slice(body) {
+        if let Ok(mut report) = serde_json::from_slice::<WorkerReport>(body) {
+            report.sched_policy = self.lifted.take().or(report.sched_policy);
             return report;
         }
         let end = match self.end.take() {

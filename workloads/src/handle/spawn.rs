@@ -38,7 +38,7 @@ impl WorkloadHandle {
         let sets = plan(config)?;
         let workers = sets.last().map_or(0, |set| set.workers.end);
         let lines = sets.last().map_or(0, |set| set.first_line + set.lines());
-        raise_file_limit(workers);
+        raise_file_limit(workers, sets.iter().map(|set| set.needs.pipes).max().unwrap_or(0));
         let shared = SharedState {
             control: Shared::new(1).map_err(|e| memory(e, "control page"))?,
             slots: Shared::new(workers).map_err(|e| memory(e, "progress slots"))?,
@@ -168,10 +168,11 @@ fn plan(config: &WorkloadConfig) -> Result<Vec<Set>, SpawnError> {
     Ok(sets)
 }
 
-/// Two descriptors a worker stay open in the parent; the hard limit is as far as we may go.
-fn raise_file_limit(workers: usize) {
+/// Two descriptors a worker stay open in the parent, and for a while two for each of the `pipes`
+/// of a group; the hard limit is as far as we may go.
+fn raise_file_limit(workers: usize, pipes: usize) {
     let now = getrlimit(Resource::Nofile);
-    let wanted = (workers as u64 * 2 + 64).max(now.current.unwrap_or(u64::MAX));
+    let wanted = ((workers as u64 + pipes as u64) * 2 + 64).max(now.current.unwrap_or(u64::MAX));
     let maximum = now.maximum.map(|max| max.max(wanted));
     // The hard limit needs privilege; without it the soft one alone may do.
     if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_err() {

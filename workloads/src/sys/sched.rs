@@ -1,8 +1,9 @@
-//! sched_setattr(2) and sched_getattr(2) for the calling thread. Called by the worker prologue
-//! through `SchedPolicy::apply`, and by work types that change their policy.
+//! sched_setattr(2) and sched_getattr(2). Called by the worker prologue and by work types through
+//! `SchedPolicy::apply`, at the end of the loop, and by the parent at the stop.
 
 use super::process::last_errno;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 /// `struct sched_attr` of sched_setattr(2), first version.
 #[repr(C)]
@@ -23,17 +24,25 @@ const _: () = assert!(size_of::<SchedAttr>() == ATTR_SIZE as usize);
 
 /// Sets policy and parameters of the calling thread.
 pub(crate) fn set_attr(attr: SchedAttr) -> Result<(), Errno> {
+    set_attr_of(None, attr)
+}
+
+/// Sets policy and parameters of the main thread of `pid`, `None` for the calling thread.
+pub(crate) fn set_attr_of(pid: Option<Pid>, attr: SchedAttr) -> Result<(), Errno> {
     let attr = SchedAttr { size: ATTR_SIZE, ..attr };
+    let pid = Pid::as_raw(pid);
     // SAFETY: `attr` lives across the call, is as long as its `size` says, and the kernel only
     // reads it. Pid 0 is the calling thread.
-    let rc = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+    let rc = unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) };
     if rc == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// Policy and parameters of the calling thread.
-pub(crate) fn get_attr() -> Result<SchedAttr, Errno> {
+/// Policy and parameters of the main thread of `pid`, `None` for the calling thread.
+pub(crate) fn get_attr(pid: Option<Pid>) -> Result<SchedAttr, Errno> {
     let mut attr = SchedAttr::default();
-    // SAFETY: `attr` lives across the call and the kernel writes at most the size it is told.
-    let rc = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, ATTR_SIZE, 0) };
+    let pid = Pid::as_raw(pid);
+    // SAFETY: the pointer is to a live struct, and the kernel writes at most `ATTR_SIZE` bytes,
+    // which it has. Pid 0 is the calling thread.
+    let rc = unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &raw mut attr, ATTR_SIZE, 0) };
     if rc == 0 { Ok(attr) } else { Err(last_errno()) }
 }

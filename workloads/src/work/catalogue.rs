@@ -3,9 +3,11 @@
 //! JSON shape and the dispatch, which the family files rely on.
 
 use super::Work;
+use super::chain::WakeMechanism;
 use super::custom::{Custom, CustomFn};
 use super::lock::FutexLockMode;
 use super::sequence::{Phase, Sequence};
+use crate::config::SchedClass;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -304,6 +306,87 @@ catalogue! {
         groups: usize = 2,
         /// How long to sleep in each, in ms.
         cycle_ms: u64 = 100,
+    };
+
+    /// A messenger wakes all its receivers with one FUTEX_WAKE, each of them spins, and the last to
+    /// be done wakes the messenger: `futex_wake`, a `wake_q` of many tasks.
+    FutexFanOut = futex_fan_out {
+        /// Receivers of one messenger; the group has one worker more.
+        fan_out: usize = 4,
+        /// Spin steps of the messenger before a round, and of each receiver in it.
+        spin_iters: u64 = 1024,
+    };
+
+    /// As FutexFanOut, but receivers sleep and then multiply matrices: wake-ups that land on cold
+    /// or warm caches.
+    FanOutCompute = fan_out_compute {
+        /// Receivers of one messenger; the group has one worker more.
+        fan_out: usize = 4,
+        /// KiB that the three square matrices of a receiver fit into.
+        cache_footprint_kb: usize = 256,
+        /// Matrix multiplications a round.
+        operations: usize = 5,
+        /// Microseconds that a receiver sleeps before it multiplies.
+        sleep_usec: u64 = 100,
+    };
+
+    /// Waiters sleep on one futex word and a waker rouses all of them at once, batch by batch: a
+    /// long `wake_q`, many tasks placed in one go.
+    ThunderingHerd = thundering_herd {
+        /// Waiters of one waker; the group has one worker more.
+        waiters: usize = 7,
+        /// Batches of a series. Series follow each other while the run lasts, so this ends nothing:
+        /// the waker counts a work unit a batch, and one more when a series is complete.
+        batches: u64 = 1000,
+        /// Milliseconds that the waker sleeps before each batch.
+        inter_batch_ms: u64 = 5,
+    };
+
+    /// A ring of workers that hand one token on, so that one of them is runnable at any time: wake
+    /// placement along a chain of hops, with WF_SYNC through pipes, without through futexes.
+    WakeChain = wake_chain {
+        /// Workers of a ring, at least 2.
+        depth: usize = 4,
+        /// How a stage wakes the next one.
+        wake: WakeMechanism = WakeMechanism::default(),
+        /// Wall time that a stage spins before it hands on; zero is allowed.
+        #[serde(with = "humantime_serde")]
+        work_per_hop: Duration = Duration::from_micros(100),
+    };
+
+    /// Two workers of different scheduling classes, one wakes the other and waits until it is done:
+    /// `wakeup_preempt` across classes. Their classes replace the workload's `sched_policy`.
+    AsymmetricWaker = asymmetric_waker {
+        /// Class of the worker that wakes.
+        waker_class: SchedClass = SchedClass::default(),
+        /// Class of the worker that is woken.
+        wakee_class: SchedClass = SchedClass::default(),
+        /// Spin steps of each before it wakes the other.
+        burst_iters: u64 = 1024,
+    };
+
+    /// One SCHED_FIFO worker that bursts and sleeps preempts fair spinners at about 1 kHz, wherever
+    /// they share a CPU with it: give the guest one, or the workload an affinity.
+    PreemptStorm = preempt_storm {
+        /// Spinners, which stay under the workload's own policy.
+        cfs_workers: usize = 2,
+        /// Spin steps of a burst, and of an iteration of the spinners.
+        rt_burst_iters: u64 = 1024,
+        /// Microseconds that the SCHED_FIFO worker sleeps after a burst.
+        rt_sleep_us: u64 = 1000,
+    };
+
+    /// SCHED_FIFO spinners leave fair ones what RT throttling or the fair server saves for them,
+    /// 5 % with the kernel's defaults, wherever they share a CPU.
+    RtStarvation = rt_starvation {
+        /// Workers under SCHED_FIFO.
+        rt_workers: usize = 1,
+        /// Workers under SCHED_OTHER.
+        cfs_workers: usize = 1,
+        /// Priority of the former, 1 to 99.
+        rt_priority: i32 = 50,
+        /// Spin steps of an iteration.
+        burst_iters: u64 = 1024,
     };
 }
 

@@ -54,7 +54,7 @@ impl Work for NiceSweep {
 
 impl Work for PolicyChurn {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        let (attr, nice) = match (get_attr(), getpriority_process(None)) {
+        let (attr, nice) = match (get_attr(None), getpriority_process(None)) {
             (Ok(attr), Ok(nice)) => (attr, nice),
             (Err(e), _) => return Finish::Failed(format!("sched_getattr failed: {e}")),
             (_, Err(e)) => return Finish::Failed(format!("getpriority failed: {e}")),
@@ -69,7 +69,7 @@ impl Work for PolicyChurn {
             w.spin(self.spin_iters);
             match set_attr(*wanted) {
                 Ok(()) if round.is_multiple_of(CHECK_EVERY) => {
-                    check(w, "sched_getattr", get_attr(), |is| same_policy(is, wanted));
+                    check(w, "sched_getattr", get_attr(None), |is| same_policy(is, wanted));
                 }
                 Ok(()) => {}
                 Err(errno) => w.error("sched_setattr", errno),
@@ -77,7 +77,7 @@ impl Work for PolicyChurn {
             w.timed(Latency::Yield, sched_yield);
         }
         former.back(w, "sched_setattr to the configured policy");
-        check(w, "sched_getattr at the end", get_attr(), |is| same_policy(is, &attr));
+        check(w, "sched_getattr at the end", get_attr(None), |is| same_policy(is, &attr));
         Finish::Done
     }
 }
@@ -311,22 +311,22 @@ mod tests {
         drop(guard);
         assert_eq!(sched_getaffinity(None).unwrap(), own);
         let guard = Restore {
-            value: settable(get_attr().unwrap()),
+            value: settable(get_attr(None).unwrap()),
             set: |attr| set_attr(*attr),
             done: false,
         };
         SchedPolicy::Batch.apply(guard.value.nice).unwrap();
         drop(guard);
-        assert_eq!(get_attr().unwrap().policy, 0);
+        assert_eq!(get_attr(None).unwrap().policy, 0);
     }
 
     #[test]
     fn nothing_is_left_behind_by_asking_what_is_permitted() {
-        let (attr, nice) = (get_attr().unwrap(), getpriority_process(None).unwrap());
+        let (attr, nice) = (get_attr(None).unwrap(), getpriority_process(None).unwrap());
         let former = Restore { value: settable(attr), set: |attr| set_attr(*attr), done: false };
         assert!(permitted(&former, nice).len() >= 2);
         assert!(Sweep::permitted(nice).at(0) <= nice.max(0));
-        assert!(same_policy(&get_attr().unwrap(), &attr));
+        assert!(same_policy(&get_attr(None).unwrap(), &attr));
         assert_eq!(getpriority_process(None), Ok(nice));
     }
 }

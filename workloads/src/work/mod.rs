@@ -7,7 +7,10 @@ mod custom;
 
 mod burst;
 mod cgroups;
+mod chain;
 mod churn;
+mod class;
+mod fan;
 mod io;
 mod life;
 mod lock;
@@ -19,6 +22,7 @@ mod spin;
 mod wait;
 
 pub use catalogue::WorkType;
+pub use chain::WakeMechanism;
 pub use custom::{CustomFn, register};
 pub use lock::FutexLockMode;
 pub use sequence::Phase;
@@ -216,8 +220,10 @@ mod tests {
                     _ => "0",
                 };
                 let text = format!("{{{name:?}:{{{field:?}:{zero}}}}}");
-                // A mode has no zero.
-                let Ok(zeroed) = serde_json::from_str::<WorkType>(&text) else { continue };
+                let Ok(zeroed) = serde_json::from_str::<WorkType>(&text) else {
+                    assert!(value.is_string(), "{text}: only a name may have no zero");
+                    continue;
+                };
                 let workers = work_type.worker_group_size().unwrap_or(1);
                 if let Err(error) = zeroed.validate(0, workers) {
                     assert!(error.path.contains(field.as_str()), "{name}: {error}");

@@ -68,13 +68,18 @@ fn partner(w: &Worker<'_>) -> usize {
 }
 
 fn write_token(w: &mut Worker<'_>) -> Result<(), Errno> {
-    let to = partner(w);
+    write_to(w, partner(w))
+}
+
+/// Gives the token to position `to` through its pipe.
+pub(super) fn write_to(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
     let stamp_ns = w.stamp();
     w.line(to).stamp_ns.store(stamp_ns, Relaxed);
     write_byte(w, to)
 }
 
-fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
+/// Waits for the token in the worker's own pipe.
+pub(super) fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
     let asked_ns = w.stamp();
     let me = w.position();
     read_byte(w, me)?;
@@ -88,14 +93,20 @@ fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
 }
 
 fn wake_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
+    wake(w, partner(w))
+}
+
+/// Gives the token to position `to`, which alone sleeps on its line.
+pub(super) fn wake(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
     let stamp_ns = w.stamp();
-    let line = w.line(partner(w));
+    let line = w.line(to);
     line.stamp_ns.store(stamp_ns, Relaxed);
     line.word.store(1, Release);
     futex_wake(&line.word, 1)
 }
 
-fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
+/// Waits for the token on the worker's own line.
+pub(super) fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
     let line = w.line(w.position());
     let mut slept = false;
     while line.word.load(Acquire) == 0 {

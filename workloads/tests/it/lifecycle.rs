@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use workloads::prelude::*;
-use workloads::{ExitInfo, SpawnError, SpawnOptions, WorkloadHandle};
+use workloads::{ExitInfo, SpawnError, SpawnOptions, WakeMechanism, WorkloadHandle};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -64,6 +64,11 @@ fn every_blocked_worker_leaves_within_200_ms_of_the_stop() {
         WorkType::futex_ping_pong(u64::MAX),
         WorkType::IoSyncWrite,
         WorkType::ForkExit,
+        WorkType::futex_fan_out(1, u64::MAX),
+        WorkType::fan_out_compute(1, 1 << 14, usize::MAX, 0),
+        WorkType::thundering_herd(1, 1, u64::MAX),
+        WorkType::wake_chain(2, WakeMechanism::Pipe, hour),
+        WorkType::wake_chain(2, WakeMechanism::Futex, hour),
     ] {
         let mut handle = WorkloadHandle::spawn(&config(2, work_type.clone())).unwrap();
         handle.start();

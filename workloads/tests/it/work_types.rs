@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use workloads::prelude::*;
-use workloads::{Latency, WorkloadHandle};
+use workloads::{Latency, SchedClass, WakeMechanism, WorkloadHandle};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -32,7 +32,7 @@ fn every_type_works_and_its_counters_hold_together() {
             }
             assert!(report.completed && report.iterations > 0, "{name}: {report:?}");
             assert!(report.work_units > 0, "{name}");
-            assert!(report.cpu_time_ns.unwrap() <= report.wall_time_ns, "{name}");
+            assert!(report.cpu_time_ns.unwrap() <= report.wall_time_ns, "{name}: {report:?}");
             assert!(!report.cpus_used.is_empty(), "{name}");
             assert!(report.max_gap_ns.unwrap() <= report.wall_time_ns, "{name}");
             // An ordinary user may raise its nice value and not lower it again.
@@ -60,10 +60,57 @@ fn each_type_samples_the_latency_it_is_about() {
         (WorkType::affinity_churn(64), Latency::Yield),
         (WorkType::numa_migration_churn(10), Latency::Timer),
         (WorkType::idle_churn(MS, MS, true), Latency::Timer),
+        (WorkType::wake_chain(3, WakeMechanism::Pipe, Duration::ZERO), Latency::Wake),
+        (WorkType::wake_chain(3, WakeMechanism::Futex, Duration::ZERO), Latency::Wake),
     ] {
         for report in run(work_type) {
             let kinds: Vec<_> = report.latency.keys().collect();
             assert_eq!(kinds, [&kind], "{}", report.work_type);
+        }
+    }
+}
+
+#[test]
+fn a_round_wakes_everyone_once() {
+    for (work_type, leader) in [
+        (WorkType::futex_fan_out(3, 64), "messenger"),
+        (WorkType::fan_out_compute(3, 4, 1, 10), "messenger"),
+        (WorkType::thundering_herd(3, 2, 1), "waker"),
+    ] {
+        let reports = run(work_type);
+        let rounds = reports[0].iterations;
+        assert_eq!(reports[0].role, leader);
+        for report in &reports[1..] {
+            assert!(report.iterations.abs_diff(rounds) <= 1, "{report:?}");
+            let samples = report.latency[&Latency::Wake].count;
+            assert!(samples > 0 && samples <= rounds + 1, "{report:?}");
+            assert!(report.work_units >= report.iterations, "{report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_class_is_set_or_said_to_be_refused() {
+    for (work_type, policies) in [
+        (
+            WorkType::asymmetric_waker(SchedClass::Batch, SchedClass::Idle, 64),
+            ["SCHED_BATCH", "SCHED_IDLE"],
+        ),
+        (
+            WorkType::asymmetric_waker(SchedClass::Cfs, SchedClass::Rt, 64),
+            ["SCHED_OTHER", "SCHED_FIFO 50"],
+        ),
+        (WorkType::preempt_storm(1, 64, 1000), ["SCHED_FIFO 1", "SCHED_OTHER"]),
+        (WorkType::rt_starvation(1, 1, 7, 64), ["SCHED_FIFO 7", "SCHED_OTHER"]),
+    ] {
+        for (report, policy) in run(work_type).iter().zip(policies) {
+            if policy.starts_with("SCHED_FIFO") && !report.not_applied.is_empty() {
+                assert_eq!(report.not_applied[0].setting, "sched_policy", "{report:?}");
+                assert_eq!(report.sched_policy.as_deref(), Some("SCHED_OTHER"), "{report:?}");
+            } else {
+                assert!(report.not_applied.is_empty(), "{report:?}");
+                assert_eq!(report.sched_policy.as_deref(), Some(policy), "{report:?}");
+            }
         }
     }
 }

@@ -9,4 +9,5 @@ mod main_job;
 mod transport;
 mod types_churn;
 mod types_sync;
+mod types_wake;
 mod verdicts;
