@@ -6,6 +6,7 @@ use crate::clock;
 use crate::handle::IoPlace;
 use crate::report::Latency;
 use crate::worker::Worker;
+use rustix::fs::OFlags;
 use rustix::io::{Errno, pwrite};
 use rustix::thread::sched_yield;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// What an I/O phase writes at a time, and how long it sleeps after that.
-static WRITE: [u8; 64 << 10] = [0xA5; 64 << 10];
+const WRITE: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// A stretch of a [`WorkType::Sequence`], for this long in wall time.
@@ -60,15 +61,15 @@ impl Work for Sequence {
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        let file = match self.phases().any(|phase| matches!(phase, Phase::Io(_))) {
-            true => match temporary_file(w) {
-                Ok(file) => Some(file),
+        let scratch = match self.phases().any(|phase| matches!(phase, Phase::Io(_))) {
+            true => match scratch(w) {
+                Ok(scratch) => Some(scratch),
                 Err(why) => return Finish::Failed(why),
             },
             false => None,
         };
         while w.next() {
-            if !self.phases().all(|phase| phase.run(w, file.as_ref())) {
+            if !self.phases().all(|phase| phase.run(w, scratch.as_ref())) {
                 break;
             }
         }
@@ -89,8 +90,8 @@ impl Phase {
     }
 
     /// The phase from start to end; false if the stop came first.
-    fn run(self, w: &mut Worker<'_>, file: Option<&OwnedFd>) -> bool {
-        match (self, file) {
+    fn run(self, w: &mut Worker<'_>, scratch: Option<&Scratch>) -> bool {
+        match (self, scratch) {
             (Self::Spin(time), _) => w.spin_for(time),
             (Self::Sleep(time), _) => w.sleep_for(time),
             (Self::Yield(time), _) => until(w, time, |w| {
@@ -98,7 +99,7 @@ impl Phase {
                 w.add_work(1);
                 true
             }),
-            (Self::Io(time), Some(file)) => until(w, time, |w| write_and_pause(w, file)),
+            (Self::Io(time), Some(to)) => until(w, time, |w| write_and_pause(w, to)),
             (Self::Io(_), None) => true,
         }
     }
@@ -122,8 +123,8 @@ fn until<'a>(
     false
 }
 
-fn write_and_pause(w: &mut Worker<'_>, file: &OwnedFd) -> bool {
-    match w.timed_blocking(Latency::Io, || pwrite(file, &WRITE, 0)) {
+fn write_and_pause(w: &mut Worker<'_>, to: &Scratch) -> bool {
+    match w.timed_blocking(Latency::Io, || pwrite(&to.file, &to.data, 0)) {
         Ok(_) => w.add_work(1),
         Err(Errno::INTR) => {}
         Err(errno) => w.error("pwrite", errno),
@@ -131,14 +132,21 @@ fn write_and_pause(w: &mut Worker<'_>, file: &OwnedFd) -> bool {
     w.sleep_for(PAUSE)
 }
 
+/// What the I/O phases write, and where to.
+struct Scratch {
+    file: OwnedFd,
+    data: Vec<u8>,
+}
+
 /// A file even where the workload has a disk: the phase is about the page cache.
-fn temporary_file(w: &mut Worker<'_>) -> Result<OwnedFd, String> {
+fn scratch(w: &mut Worker<'_>) -> Result<Scratch, String> {
     let dir = match w.io_place() {
         IoPlace::Dir(dir) => dir.clone(),
         IoPlace::Device(_) => std::env::temp_dir(),
     };
     w.set_io_target(format!("file in {}", dir.display()));
-    unnamed_file(&dir, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC)
+    let file = unnamed_file(&dir, OFlags::RDWR | OFlags::CLOEXEC)?;
+    Ok(Scratch { file, data: vec![0xA5; WRITE] })
 }
 
 #[cfg(test)]
