@@ -175,6 +175,43 @@ catalogue! {
     /// Forks a child that exits at once and waits for it: `wake_up_new_task`, `do_exit`,
     /// `wait_task_zombie`.
     ForkExit = fork_exit;
+
+    /// 1024 strided read-modify-writes on a private buffer: CPU demand whose worth lies in the
+    /// cache that a migration leaves behind.
+    CachePressure = cache_pressure {
+        /// Size of the worker's own buffer in KiB.
+        size_kb: usize = 32,
+        /// Bytes from one access to the next.
+        stride: usize = 64,
+    };
+
+    /// The burst of `CachePressure`, then sched_yield(2): placement of a yielder with a hot cache.
+    CacheYield = cache_yield {
+        /// Size of the worker's own buffer in KiB.
+        size_kb: usize = 32,
+        /// Bytes from one access to the next.
+        stride: usize = 64,
+    };
+
+    /// Two workers pass one byte to and fro through pipes, each after a burst on a buffer of its
+    /// own: where `select_task_rq` puts a wakee whose cache is hot elsewhere.
+    CachePipe = cache_pipe {
+        /// Size of the worker's own buffer in KiB.
+        size_kb: usize = 32,
+        /// Accesses, one a cache line, before each write.
+        burst_iters: u64 = 1024,
+    };
+
+    /// Writes to random pages of a private region without huge pages, then MADV_DONTNEED:
+    /// `do_anonymous_page`, `zap_page_range_single`, TLB flushes.
+    PageFaultChurn = page_fault_churn {
+        /// Size of the region in KiB, rounded up to whole pages.
+        region_kb: usize = 4096,
+        /// Writes before the region is given back; one page may be hit twice.
+        touches_per_cycle: usize = 256,
+        /// Spin steps after it.
+        spin_iters: u64 = 64,
+    };
 }
 
 #[expect(clippy::derivable_impls, reason = "the macro writes the enum")]

@@ -6,8 +6,10 @@ mod catalogue;
 mod custom;
 
 mod burst;
+mod cache;
 mod io;
 mod life;
+mod memory;
 mod pair;
 mod spin;
 mod wait;

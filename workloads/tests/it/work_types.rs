@@ -42,6 +42,8 @@ fn each_type_samples_the_latency_it_is_about() {
         (WorkType::pipe_io(64), Latency::Wake),
         (WorkType::futex_ping_pong(64), Latency::Wake),
         (WorkType::IoSyncWrite, Latency::Io),
+        (WorkType::cache_yield(4, 64), Latency::Yield),
+        (WorkType::cache_pipe(4, 64), Latency::Wake),
     ] {
         for report in run(work_type) {
             let kinds: Vec<_> = report.latency.keys().collect();
