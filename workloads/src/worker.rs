@@ -83,6 +83,7 @@ pub(crate) struct Worker<'a> {
     samples: [Option<Box<Samples>>; Latency::COUNT],
     errors: BTreeMap<String, u64>,
     io_target: Option<String>,
+    alu_width: Option<String>,
     rng: Rng,
 }
 
@@ -124,6 +125,7 @@ impl<'a> Worker<'a> {
             samples: Default::default(),
             errors: BTreeMap::new(),
             io_target: None,
+            alu_width: None,
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -173,6 +175,7 @@ impl<'a> Worker<'a> {
             begun: true,
             epoch,
             io_target: self.io_target.take(),
+            alu_width: self.alu_width.take(),
             rng: self.rng.clone(),
             ..Self::new(self.seat)
         };
@@ -236,6 +239,10 @@ impl<'a> Worker<'a> {
 
     pub(crate) fn set_io_target(&mut self, target: String) {
         self.io_target = Some(target);
+    }
+
+    pub(crate) fn set_alu_width(&mut self, width: String) {
+        self.alu_width = Some(width);
     }
 
     #[inline]
@@ -392,6 +399,7 @@ impl<'a> Worker<'a> {
             cpus_used: std::mem::take(&mut self.cpus_used),
             errors: std::mem::take(&mut self.errors),
             io_target: self.io_target.take(),
+            alu_width: self.alu_width.take(),
             ..WorkerReport::default()
         };
         self.counters.end(&mut report);

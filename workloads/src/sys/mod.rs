@@ -8,4 +8,5 @@ pub(crate) mod process;
 pub(crate) mod region;
 pub(crate) mod sched;
 pub(crate) mod shared;
+pub(crate) mod simd;
 pub(crate) mod usage;

@@ -3,6 +3,7 @@
 //! JSON shape and the dispatch, which the family files rely on.
 
 use super::Work;
+use super::alu::AluWidth;
 use super::custom::{Custom, CustomFn};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -211,6 +212,28 @@ catalogue! {
         touches_per_cycle: usize = 256,
         /// Spin steps after it.
         spin_iters: u64 = 64,
+    };
+
+    /// 1024 steps of several independent chains of integer multiplies: a CPU-bound task of high
+    /// IPC, with vector state for `switch_fpu`.
+    AluHot = alu_hot {
+        /// The registers to multiply in; the report says which were used.
+        width: AluWidth = AluWidth::Widest,
+    };
+
+    /// Two workers spin with PAUSE, for two siblings of one core; where they run is up to the
+    /// affinity.
+    SmtSiblingSpin = smt_sibling_spin;
+
+    /// Alternates multiplies at high IPC with random touches of 512 KiB at low IPC, for schedulers
+    /// that look at IPC. An iteration is one period.
+    IpcVariance = ipc_variance {
+        /// Multiply steps of a hot phase.
+        hot_iters: u64 = 100_000,
+        /// Memory touches of a cold phase.
+        cold_iters: u64 = 1024,
+        /// Hot and cold phases of an iteration.
+        period_iters: u64 = 64,
     };
 }
 
