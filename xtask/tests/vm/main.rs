@@ -7,4 +7,5 @@ mod behaviour;
 mod input;
 mod main_job;
 mod transport;
+mod types_cache;
 mod verdicts;
