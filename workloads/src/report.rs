@@ -132,6 +132,10 @@ pub struct WorkerReport {
     /// Where the I/O types wrote: a device or a temporary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_target: Option<String>,
+    /// The registers that `AluHot` used: `vec256`, or `vec256 instead of vec512` where the CPU
+    /// lacks what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alu_width: Option<String>,
     /// Operations of the loop that failed, as `fork: EAGAIN`, with how often.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, u64>,

@@ -99,6 +99,7 @@ pub(crate) struct Worker<'a> {
     not_applied: Vec<NotApplied>,
     /// Whether the loop changed its own policy.
     chose_policy: bool,
+    alu_width: Option<String>,
     rng: Rng,
 }
 
@@ -144,6 +145,7 @@ impl<'a> Worker<'a> {
             io_target: None,
             not_applied: Vec::new(),
             chose_policy: false,
+            alu_width: None,
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -209,6 +211,7 @@ impl<'a> Worker<'a> {
             io_target: self.io_target.take(),
             not_applied: std::mem::take(&mut self.not_applied),
             chose_policy: self.chose_policy,
+            alu_width: self.alu_width.take(),
             rng: self.rng.clone(),
             ..Self::new(self.seat)
         };
@@ -291,6 +294,10 @@ impl<'a> Worker<'a> {
                 error: errno.to_string(),
             });
         }
+    }
+
+    pub(crate) fn set_alu_width(&mut self, width: String) {
+        self.alu_width = Some(width);
     }
 
     #[inline]
@@ -468,6 +475,7 @@ impl<'a> Worker<'a> {
             tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
             io_target: self.io_target.take(),
             not_applied: std::mem::take(&mut self.not_applied),
+            alu_width: self.alu_width.take(),
             ..WorkerReport::default()
         };
         // Close to the CPU time that the counters read first, which must not be more.

@@ -5,6 +5,8 @@
 pub(crate) mod cpu;
 pub(crate) mod perf;
 pub(crate) mod process;
+pub(crate) mod region;
 pub(crate) mod sched;
 pub(crate) mod shared;
+pub(crate) mod simd;
 pub(crate) mod usage;

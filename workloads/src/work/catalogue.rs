@@ -3,6 +3,7 @@
 //! JSON shape and the dispatch, which the family files rely on.
 
 use super::Work;
+use super::alu::AluWidth;
 use super::chain::WakeMechanism;
 use super::custom::{Custom, CustomFn};
 use super::lock::FutexLockMode;
@@ -387,6 +388,65 @@ catalogue! {
         rt_priority: i32 = 50,
         /// Spin steps of an iteration.
         burst_iters: u64 = 1024,
+    };
+
+    /// 1024 strided read-modify-writes on a private buffer: CPU demand whose worth lies in the
+    /// cache that a migration leaves behind.
+    CachePressure = cache_pressure {
+        /// Size of the worker's own buffer in KiB.
+        size_kb: usize = 32,
+        /// Bytes from one access to the next.
+        stride: usize = 64,
+    };
+
+    /// The burst of `CachePressure`, then sched_yield(2): placement of a yielder with a hot cache.
+    CacheYield = cache_yield {
+        /// Size of the worker's own buffer in KiB.
+        size_kb: usize = 32,
+        /// Bytes from one access to the next.
+        stride: usize = 64,
+    };
+
+    /// Two workers pass one byte to and fro through pipes, each after a burst on a buffer of its
+    /// own: where `select_task_rq` puts a wakee whose cache is hot elsewhere.
+    CachePipe = cache_pipe {
+        /// Size of the worker's own buffer in KiB.
+        size_kb: usize = 32,
+        /// Accesses, one a cache line, before each write.
+        burst_iters: u64 = 1024,
+    };
+
+    /// Writes to random pages of a private region without huge pages, then MADV_DONTNEED:
+    /// `do_anonymous_page`, `zap_page_range_single`, TLB flushes.
+    PageFaultChurn = page_fault_churn {
+        /// Size of the region in KiB, rounded up to whole pages.
+        region_kb: usize = 4096,
+        /// Writes before the region is given back; one page may be hit twice.
+        touches_per_cycle: usize = 256,
+        /// Spin steps after it.
+        spin_iters: u64 = 64,
+    };
+
+    /// 1024 steps of several independent chains of integer multiplies: a CPU-bound task of high
+    /// IPC, with vector state for `switch_fpu`.
+    AluHot = alu_hot {
+        /// The registers to multiply in; the report says which were used.
+        width: AluWidth = AluWidth::Widest,
+    };
+
+    /// Two workers spin with PAUSE, for two siblings of one core; where they run is up to the
+    /// affinity.
+    SmtSiblingSpin = smt_sibling_spin;
+
+    /// Alternates multiplies at high IPC with random touches of 512 KiB at low IPC, for schedulers
+    /// that look at IPC. An iteration is one period.
+    IpcVariance = ipc_variance {
+        /// Multiply steps of a hot phase.
+        hot_iters: u64 = 100_000,
+        /// Memory touches of a cold phase.
+        cold_iters: u64 = 1024,
+        /// Hot and cold phases of an iteration.
+        period_iters: u64 = 64,
     };
 }
 

@@ -5,7 +5,9 @@
 mod catalogue;
 mod custom;
 
+mod alu;
 mod burst;
+mod cache;
 mod cgroups;
 mod chain;
 mod churn;
@@ -14,6 +16,7 @@ mod fan;
 mod io;
 mod life;
 mod lock;
+mod memory;
 mod pair;
 mod queue;
 mod sequence;
@@ -21,6 +24,7 @@ mod signal;
 mod spin;
 mod wait;
 
+pub use alu::AluWidth;
 pub use catalogue::WorkType;
 pub use chain::WakeMechanism;
 pub use custom::{CustomFn, register};

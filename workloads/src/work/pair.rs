@@ -20,13 +20,23 @@ const fn pair(pipes: usize) -> Needs {
     }
 }
 
+/// Two workers with a pipe each way, for [`pipe_exchange`].
+pub(super) const fn pipe_pair() -> Needs {
+    pair(2)
+}
+
+/// The loop of a pair that does `work` before it passes the token on through a pipe.
+pub(super) fn pipe_exchange(w: &mut Worker<'_>, work: impl FnMut(&mut Worker<'_>)) -> Finish {
+    alternate(w, work, write_token, read_token)
+}
+
 impl Work for PipeIo {
     fn needs(&self) -> Needs {
-        pair(2)
+        pipe_pair()
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        alternate(w, self.burst_iters, write_token, read_token)
+        pipe_exchange(w, |w| w.spin(self.burst_iters))
     }
 }
 
@@ -36,16 +46,21 @@ impl Work for FutexPingPong {
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        alternate(w, self.spin_iters, wake_partner, wait_for_partner)
+        alternate(w, |w| w.spin(self.spin_iters), wake_partner, wait_for_partner)
     }
 }
 
 type Step = fn(&mut Worker<'_>) -> Result<(), Errno>;
 
-fn alternate(w: &mut Worker<'_>, spin_iters: u64, give: Step, take: Step) -> Finish {
+fn alternate(
+    w: &mut Worker<'_>,
+    mut work: impl FnMut(&mut Worker<'_>),
+    give: Step,
+    take: Step,
+) -> Finish {
     let serves = w.position() == 0;
-    let work_and_give = |w: &mut Worker<'_>| {
-        w.spin(spin_iters);
+    let mut work_and_give = |w: &mut Worker<'_>| {
+        work(w);
         give(w)
     };
     while w.next() {

@@ -38,6 +38,7 @@ impl Work for Mixed {
     }
 }
 
-fn yield_once(w: &mut Worker<'_>) {
+/// One timed sched_yield(2).
+pub(super) fn yield_once(w: &mut Worker<'_>) {
     w.timed(Latency::Yield, sched_yield);
 }

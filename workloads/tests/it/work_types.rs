@@ -62,6 +62,8 @@ fn each_type_samples_the_latency_it_is_about() {
         (WorkType::idle_churn(MS, MS, true), Latency::Timer),
         (WorkType::wake_chain(3, WakeMechanism::Pipe, Duration::ZERO), Latency::Wake),
         (WorkType::wake_chain(3, WakeMechanism::Futex, Duration::ZERO), Latency::Wake),
+        (WorkType::cache_yield(4, 64), Latency::Yield),
+        (WorkType::cache_pipe(4, 64), Latency::Wake),
     ] {
         for report in run(work_type) {
             let kinds: Vec<_> = report.latency.keys().collect();

@@ -7,6 +7,7 @@ mod behaviour;
 mod input;
 mod main_job;
 mod transport;
+mod types_cache;
 mod types_churn;
 mod types_sync;
 mod types_wake;
