@@ -6,9 +6,15 @@ use crate::report::NotApplied;
 use crate::rng::Rng;
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
-use rustix::thread::{Gid, Uid, set_name, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    Gid, Uid, set_current_timer_slack, set_name, set_thread_res_gid, set_thread_res_uid,
+};
 use std::ffi::CString;
 use std::fmt::Debug;
+use std::num::NonZeroU64;
+
+/// What the kernel gives every task that nobody tells otherwise: `init_task.timer_slack_ns`.
+const TIMER_SLACK_NS: u64 = 50_000;
 
 /// Applies affinity, policy with nice, comm, group and user id, in this order: the ids last,
 /// because they give up the right to the others.
@@ -29,6 +35,8 @@ pub(super) fn apply(task: &Assignment<'_>) -> Vec<NotApplied> {
     let inherited = getpriority_process(None).unwrap_or(0);
     let policy = spec.sched_policy.apply(spec.nice.unwrap_or(inherited));
     note("sched_policy", &(&spec.sched_policy, spec.nice), policy);
+    // Since Linux 6.12 the children of a real-time parent, as the guest's runner is, begin with none.
+    note("timer_slack", &TIMER_SLACK_NS, set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS)));
     if let Some(comm) = spec.comm.as_deref() {
         let name = CString::new(comm).map_err(|_| Errno::INVAL);
         note("comm", &comm, name.and_then(|name| set_name(&name)));

@@ -87,11 +87,20 @@ fn idle_churn_blocks_once_an_iteration_and_precise_timing_is_less_late() {
         let (blocked, slept) = (number(worker, "voluntary_switches"), samples(worker, "timer"));
         assert_eq!(slept, 500);
         // A wake-up may come before the block is complete; hardly ever.
-        assert!((480..=520).contains(&blocked), "{blocked} switches for {slept} sleeps");
+        assert!((450..=550).contains(&blocked), "{blocked} switches for {slept} sleeps");
     }
-    let median = |i: usize| number(&report["workers"][i]["latency"]["timer"], "p50_ns");
-    // 50 us of slack, which an idle CPU uses up, against 1 ns.
-    assert!(median(1) < median(0), "precise {} ns, usual {} ns", median(1), median(0));
+    // 50 us of slack, which an idle CPU uses up, against 1 ns. A noisy host makes wake-ups late,
+    // never early, so the best tenth of them shows the slack.
+    let tenth = |i: usize| {
+        let histogram = report["workers"][i]["latency"]["timer"]["histogram"].as_array().unwrap();
+        let mut seen = 0;
+        let bucket = histogram.iter().find(|bucket| {
+            seen += bucket[1].as_u64().unwrap();
+            seen >= 50
+        });
+        bucket.unwrap()[0].as_u64().unwrap()
+    };
+    assert!(tenth(1) < tenth(0), "precise {} ns, usual {} ns", tenth(1), tenth(0));
 }
 
 #[test]
