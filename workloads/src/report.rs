@@ -46,7 +46,7 @@ pub enum ExitInfo {
 /// A setting that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotApplied {
-    /// `affinity`, `sched_policy`, `nice`, `comm`, `uid` or `gid`.
+    /// `affinity`, `sched_policy`, `timer_slack`, `comm`, `uid` or `gid`.
     pub setting: String,
     /// The value asked for.
     pub wanted: String,

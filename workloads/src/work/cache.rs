@@ -23,14 +23,7 @@ impl Work for CachePressure {
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        let mut buffer = match Buffer::new(self.size_kb, self.stride) {
-            Ok(buffer) => buffer,
-            Err(why) => return Finish::Failed(why),
-        };
-        while w.next() {
-            buffer.burst(w, ACCESSES);
-        }
-        Finish::Done
+        press(w, self.size_kb, self.stride, |_| {})
     }
 }
 
@@ -41,16 +34,21 @@ impl Work for CacheYield {
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        let mut buffer = match Buffer::new(self.size_kb, self.stride) {
-            Ok(buffer) => buffer,
-            Err(why) => return Finish::Failed(why),
-        };
-        while w.next() {
-            buffer.burst(w, ACCESSES);
-            yield_once(w);
-        }
-        Finish::Done
+        press(w, self.size_kb, self.stride, yield_once)
     }
+}
+
+/// A burst on the cache in each iteration, and then `after`.
+fn press(w: &mut Worker<'_>, size_kb: usize, stride: usize, after: fn(&mut Worker<'_>)) -> Finish {
+    let mut buffer = match Buffer::new(size_kb, stride) {
+        Ok(buffer) => buffer,
+        Err(why) => return Finish::Failed(why),
+    };
+    while w.next() {
+        buffer.burst(w, ACCESSES);
+        after(w);
+    }
+    Finish::Done
 }
 
 impl Work for CachePipe {
