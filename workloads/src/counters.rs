@@ -8,6 +8,12 @@ use crate::sys::usage::{ThreadUsage, thread_usage};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 
+/// Where moves between CPUs are counted, as `set_task_cpu` does, at no cost while the worker runs.
+const SCHED: &str = "/proc/thread-self/sched";
+const SWITCHES: &str = "getrusage(RUSAGE_THREAD)";
+const USAGE_FIELDS: [&str; 4] =
+    ["voluntary_switches", "involuntary_switches", "minor_faults", "major_faults"];
+
 /// Baselines, each with the reason where it could not be read.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -49,14 +55,15 @@ impl Counters {
         self.cpu_ns = clock::thread_cpu_ns();
     }
 
-    /// Fills in what has been counted since [`Self::begin`].
-    pub(crate) fn end(self, report: &mut WorkerReport) {
+    /// Fills in what has been counted since [`Self::begin`]. `moves_seen` are the moves between
+    /// CPUs that the worker itself came across, for kernels that count none for it.
+    pub(crate) fn end(self, moves_seen: u64, report: &mut WorkerReport) {
         let cpu_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_ns);
         report.cpu_time_ns = Some(cpu_ns);
         report.off_cpu_ns = Some(report.wall_time_ns.saturating_sub(cpu_ns));
         let missing = &mut report.unavailable;
         let usage = both(self.usage, thread_usage());
-        if let Some((was, is)) = known(usage, &["voluntary_switches", "minor_faults"], missing) {
+        if let Some((was, is)) = known(usage, &USAGE_FIELDS, missing) {
             report.voluntary_switches = Some(is.voluntary_switches - was.voluntary_switches);
             report.involuntary_switches = Some(is.involuntary_switches - was.involuntary_switches);
             report.minor_faults = Some(is.minor_faults - was.minor_faults);
@@ -67,12 +74,26 @@ impl Counters {
             report.run_delay_ns = Some(is.run_delay_ns - was.run_delay_ns);
             report.timeslices = Some(is.timeslices - was.timeslices);
         }
-        let migrations = self.migrations.and_then(|moves| moves.end());
+        let source = match &self.migrations {
+            Ok(moves) => moves.source().to_owned(),
+            Err(why) => format!("looking once an iteration, so at least as many: {why}"),
+        };
+        let migrations = self.migrations.map_or(Ok(moves_seen), |moves| moves.end());
         report.migrations = known(migrations, &["migrations"], missing);
+        report.counted_by = [("switches", SWITCHES.into()), ("migrations", source)]
+            .map(|(counter, by)| (counter.to_owned(), by))
+            .into();
     }
 }
 
 impl Moves {
+    fn source(&self) -> &'static str {
+        match self {
+            Self::Proc(_) => SCHED,
+            Self::Perf(_) => "perf_event_open(cpu-migrations)",
+        }
+    }
+
     fn begin() -> Result<Self, String> {
         nr_migrations().map(Self::Proc).or_else(|no_proc| {
             let perf = Migrations::open();
@@ -90,9 +111,8 @@ impl Moves {
 
 /// Moves of this thread between CPUs since it began, as `set_task_cpu` counts them.
 fn nr_migrations() -> Result<u64, String> {
-    const PATH: &str = "/proc/thread-self/sched";
-    let text = std::fs::read_to_string(PATH).map_err(|e| format!("read({PATH}) failed: {e}"))?;
-    parse_nr_migrations(&text).ok_or_else(|| format!("{PATH} has no nr_migrations"))
+    let text = std::fs::read_to_string(SCHED).map_err(|e| format!("read({SCHED}) failed: {e}"))?;
+    parse_nr_migrations(&text).ok_or_else(|| format!("{SCHED} has no nr_migrations"))
 }
 
 fn parse_nr_migrations(text: &str) -> Option<u64> {
@@ -161,9 +181,13 @@ mod tests {
             migrations: Err("perf_event_open failed: EACCES".into()),
         };
         let mut report = WorkerReport::default();
-        counters.end(&mut report);
-        assert_eq!((report.migrations, report.run_delay_ns), (None, None));
+        counters.end(3, &mut report);
+        assert_eq!((report.voluntary_switches, report.run_delay_ns), (None, None));
         assert_eq!(report.unavailable["run_delay_ns"], "no schedstat");
-        assert!(report.unavailable["migrations"].contains("perf_event_open"));
+        assert_eq!(report.unavailable["involuntary_switches"], Errno::PERM.to_string());
+        // What the worker saw by itself stands in, and says so.
+        assert_eq!(report.migrations, Some(3));
+        let by = &report.counted_by["migrations"];
+        assert!(by.contains("at least") && by.contains("perf_event_open"), "{by}");
     }
 }

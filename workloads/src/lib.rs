@@ -26,6 +26,7 @@ mod worker;
 mod clock;
 mod counters;
 mod histogram;
+mod nodes;
 mod rng;
 mod sys;
 
@@ -37,8 +38,8 @@ mod supervisor;
 
 pub use clock::monotonic_ns;
 pub use config::{
-    AffinityIntent, ConfigError, SchedClass, SchedPolicy, WorkSpec, WorkTypeValidationError,
-    WorkloadConfig,
+    AffinityIntent, CloneMode, ConfigError, MemPolicy, MpolFlags, SchedClass, SchedPolicy,
+    WorkSpec, WorkTypeValidationError, WorkloadConfig,
 };
 pub use expect::{Check, Expect, Outcome, judge};
 pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
@@ -53,7 +54,7 @@ pub use work::{AluWidth, CustomFn, FutexLockMode, Phase, WakeMechanism, WorkType
 /// What a user of the library writes workloads with.
 pub mod prelude {
     pub use crate::{
-        AffinityIntent, Phase, SchedPolicy, WorkSpec, WorkType, WorkerReport, WorkloadConfig,
-        WorkloadHandle,
+        AffinityIntent, CloneMode, MemPolicy, MpolFlags, Phase, SchedPolicy, WorkSpec, WorkType,
+        WorkerReport, WorkloadConfig, WorkloadHandle,
     };
 }

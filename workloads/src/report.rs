@@ -2,6 +2,7 @@
 //! by `expect`, printed by the host.
 
 use crate::histogram::LatencySummary;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,12 +47,18 @@ pub enum ExitInfo {
 /// A setting that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotApplied {
-    /// `affinity`, `sched_policy`, `timer_slack`, `comm`, `uid` or `gid`.
+    /// The field of the configuration, as `affinity`; also `timer_slack`.
     pub setting: String,
     /// The value asked for.
     pub wanted: String,
     /// The kernel's answer.
     pub error: String,
+}
+
+impl NotApplied {
+    pub(crate) fn new(setting: &str, wanted: &dyn std::fmt::Debug, error: Errno) -> Self {
+        Self { setting: setting.into(), wanted: format!("{wanted:?}"), error: error.to_string() }
+    }
 }
 
 /// One worker's account. Counters cover the measured part of the run, after the warm-up. A
@@ -61,12 +68,16 @@ pub struct NotApplied {
 pub struct WorkerReport {
     /// Thread id of the worker.
     pub tid: i32,
+    /// Process (thread group) of the worker: its own, or the one that hosts its threads.
+    pub pid: i32,
     /// Index among all workers of the run.
     pub index: usize,
     /// 0 for the primary set, i + 1 for `composed[i]`.
     pub group_idx: usize,
     /// What the worker is within its group.
     pub role: String,
+    /// `task->comm` at the end of the run.
+    pub comm: Option<String>,
     /// cgroup v2 path at the end of the run.
     pub cgroup: Option<String>,
     /// Name of the work type.
@@ -103,6 +114,9 @@ pub struct WorkerReport {
     /// Moves between CPUs, counted by the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrations: Option<u64>,
+    /// Where `switches` and `migrations` were counted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counted_by: BTreeMap<String, String>,
     /// CPUs that the worker found itself on, looked at once an iteration.
     pub cpus_used: BTreeSet<usize>,
     /// Longest wall time between two checkpoints, deliberate blocking left out.
@@ -129,6 +143,10 @@ pub struct WorkerReport {
     /// runtime, deadline and period follow SCHED_DEADLINE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sched_policy: Option<String>,
+    /// Pages by NUMA node at the end of the run: those of the type's own region where it has one,
+    /// else those of the worker's process. On machines with several nodes only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub numa_pages: BTreeMap<usize, u64>,
     /// Where the I/O types wrote: a device or a temporary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_target: Option<String>,

@@ -6,6 +6,7 @@ use crate::config::{SchedPolicy, current_policy};
 use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
+use crate::nodes;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
 use crate::sys::cpu::is_emulated;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::getpriority_process;
 use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::hint::{black_box, spin_loop};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
@@ -90,6 +92,7 @@ pub(crate) struct Worker<'a> {
     cpu_seen: (u64, u64),
     gap: Gap,
     last_cpu: usize,
+    moves_seen: u64,
     cpus_used: BTreeSet<usize>,
     counters: Counters,
     samples: [Option<Box<Samples>>; Latency::COUNT],
@@ -100,6 +103,7 @@ pub(crate) struct Worker<'a> {
     /// Whether the loop changed its own policy.
     chose_policy: bool,
     alu_width: Option<String>,
+    numa_pages: Option<BTreeMap<usize, u64>>,
     rng: Rng,
 }
 
@@ -137,6 +141,7 @@ impl<'a> Worker<'a> {
             cpu_seen: (now_ns, 0),
             gap: Gap::default(),
             last_cpu: usize::MAX,
+            moves_seen: 0,
             cpus_used: BTreeSet::new(),
             counters: Counters::begin(),
             samples: Default::default(),
@@ -146,6 +151,7 @@ impl<'a> Worker<'a> {
             not_applied: Vec::new(),
             chose_policy: false,
             alu_width: None,
+            numa_pages: None,
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -225,6 +231,7 @@ impl<'a> Worker<'a> {
     fn note_cpu(&mut self) {
         let cpu = sched_getcpu();
         if cpu != self.last_cpu {
+            self.moves_seen += u64::from(self.last_cpu != usize::MAX);
             self.last_cpu = cpu;
             self.cpus_used.insert(cpu);
         }
@@ -288,12 +295,18 @@ impl<'a> Worker<'a> {
         let nice = getpriority_process(None).unwrap_or(0);
         self.chose_policy = true;
         if let Err(errno) = policy.apply(nice) {
-            self.not_applied.push(NotApplied {
-                setting: "sched_policy".into(),
-                wanted: format!("{policy:?}"),
-                error: errno.to_string(),
-            });
+            self.refused("sched_policy", policy, errno);
         }
+    }
+
+    /// The kernel did not take a setting, and the worker goes on without it.
+    pub(crate) fn refused(&mut self, setting: &str, wanted: &dyn Debug, errno: Errno) {
+        self.not_applied.push(NotApplied::new(setting, wanted, errno));
+    }
+
+    /// Where the type's own memory is; without it the report shows that of the process.
+    pub(crate) fn set_numa_pages(&mut self, pages: BTreeMap<usize, u64>) {
+        self.numa_pages = Some(pages);
     }
 
     pub(crate) fn set_alu_width(&mut self, width: String) {
@@ -480,7 +493,13 @@ impl<'a> Worker<'a> {
         };
         // Close to the CPU time that the counters read first, which must not be more.
         report.wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
-        self.counters.end(&mut report);
+        self.counters.end(self.moves_seen, &mut report);
+        match self.numa_pages.map_or_else(pages_of_process, Ok) {
+            Ok(pages) => report.numa_pages = pages,
+            Err(why) => {
+                report.unavailable.insert("numa_pages".into(), why);
+            }
+        }
         match policy {
             Ok(policy) => report.sched_policy = Some(policy),
             Err(errno) => {
@@ -489,4 +508,9 @@ impl<'a> Worker<'a> {
         }
         report
     }
+}
+
+/// Pages by node, none on a machine with one node, where they could only be there.
+fn pages_of_process() -> Result<BTreeMap<usize, u64>, String> {
+    if nodes::online().len() > 1 { nodes::pages_of_process() } else { Ok(BTreeMap::new()) }
 }

@@ -3,10 +3,12 @@
 
 mod affinity;
 mod error;
+mod memory;
 mod policy;
 
 pub use affinity::AffinityIntent;
 pub use error::{ConfigError, WorkTypeValidationError};
+pub use memory::{MemPolicy, MpolFlags};
 pub use policy::{SchedClass, SchedPolicy};
 pub(crate) use policy::{current as current_policy, lift_deadline};
 
@@ -18,6 +20,16 @@ use std::borrow::Cow;
 const COMM_BYTES: usize = 15;
 /// A group shares one mapping and one set of pipes; more workers than this is a mistyped number.
 const MAX_WORKERS: usize = 100_000;
+
+/// What a worker is to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CloneMode {
+    /// A forked process of its own, a thread group of one.
+    #[default]
+    Fork,
+    /// A thread of the process that starts the workload.
+    Thread,
+}
 
 /// A primary set of workers and, in `composed`, secondary ones that run beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,9 +43,18 @@ pub struct WorkloadConfig {
     pub work_type: WorkType,
     /// The policy each worker runs under.
     pub sched_policy: SchedPolicy,
+    /// Where the memory comes from that each worker allocates.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mem_policy: MemPolicy,
+    /// Flags of `mem_policy`.
+    #[serde(skip_serializing_if = "MpolFlags::is_empty")]
+    pub mpol_flags: MpolFlags,
     /// Nice level, -20 to 19; `None` inherits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nice: Option<i32>,
+    /// Whether workers are processes or threads, those of `composed` too.
+    #[serde(skip_serializing_if = "is_default")]
+    pub clone_mode: CloneMode,
     /// `task->comm`, at most 15 bytes; `None` keeps the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'static, str>>,
@@ -43,6 +64,9 @@ pub struct WorkloadConfig {
     /// Group id by setresgid(2), set before the user id; `None` inherits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
+    /// Keeps each worker to those of its CPUs that are in this NUMA node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa_node: Option<u32>,
     /// Secondary sets: `composed[i]` reports as `group_idx` i + 1.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub composed: Vec<WorkSpec>,
@@ -55,10 +79,14 @@ impl Default for WorkloadConfig {
             affinity: AffinityIntent::Inherit,
             work_type: WorkType::SpinWait,
             sched_policy: SchedPolicy::Normal,
+            mem_policy: MemPolicy::Default,
+            mpol_flags: MpolFlags::NONE,
             nice: None,
+            clone_mode: CloneMode::Fork,
             comm: None,
             uid: None,
             gid: None,
+            numa_node: None,
             composed: Vec::new(),
         }
     }
@@ -77,18 +105,35 @@ pub struct WorkSpec {
     pub affinity: AffinityIntent,
     /// The policy each worker runs under.
     pub sched_policy: SchedPolicy,
+    /// Where the memory comes from that each worker allocates.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mem_policy: MemPolicy,
+    /// Flags of `mem_policy`.
+    #[serde(skip_serializing_if = "MpolFlags::is_empty")]
+    pub mpol_flags: MpolFlags,
     /// Nice level, -20 to 19; `None` inherits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nice: Option<i32>,
     /// `task->comm`, at most 15 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'static, str>>,
+    /// Name of a forked process whose threads the workers are, with those of every other set of
+    /// the same name; at most 15 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcomm: Option<Cow<'static, str>>,
     /// User id by setresuid(2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// Group id by setresgid(2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
+    /// Keeps each worker to those of its CPUs that are in this NUMA node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa_node: Option<u32>,
+}
+
+fn is_default<T: PartialEq + Default>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl WorkloadConfig {
@@ -101,6 +146,25 @@ impl WorkloadConfig {
                 format!("composed[{}].", group_idx - 1)
             };
             spec.validate(group_idx).map_err(|e| e.below(&place))?;
+            if spec.pcomm.is_none() && self.clone_mode == CloneMode::Thread {
+                spec.refuse_threads("clone_mode", "is Thread")?;
+            }
+        }
+        self.check_containers()
+    }
+
+    /// Sets that share a process share its ids.
+    fn check_containers(&self) -> Result<(), ConfigError> {
+        for (index, spec) in self.composed.iter().enumerate() {
+            let same = |other: &&WorkSpec| other.pcomm.is_some() && other.pcomm == spec.pcomm;
+            if let Some(first) = self.composed.iter().find(same)
+                && (first.uid, first.gid) != (spec.uid, spec.gid)
+            {
+                let path = format!("composed[{index}].pcomm");
+                let name = spec.pcomm.as_deref().unwrap_or_default();
+                let why = format!("`{name}` is one process; give its sets the same uid and gid");
+                return Err(ConfigError::new(path, why));
+            }
         }
         Ok(())
     }
@@ -112,10 +176,14 @@ impl WorkloadConfig {
             num_workers: Some(self.num_workers),
             affinity: self.affinity.clone(),
             sched_policy: self.sched_policy.clone(),
+            mem_policy: self.mem_policy.clone(),
+            mpol_flags: self.mpol_flags,
             nice: self.nice,
             comm: self.comm.clone(),
+            pcomm: None,
             uid: self.uid,
             gid: self.gid,
+            numa_node: self.numa_node,
         };
         std::iter::once(primary).chain(self.composed.iter().cloned()).collect()
     }
@@ -127,6 +195,13 @@ impl WorkloadConfig {
 }
 
 impl WorkSpec {
+    /// The same set with its workers as threads of one forked process called `name`.
+    #[must_use]
+    pub fn pcomm(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.pcomm = Some(name.into());
+        self
+    }
+
     fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
         let refuse = |field: &str, why: String| Err(ConfigError::new(field, why));
         let Some(num_workers) = self.num_workers else {
@@ -141,13 +216,35 @@ impl WorkSpec {
         if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
             return refuse("nice", format!("is {nice}; the kernel knows -20 to 19"));
         }
-        match self.comm.as_deref() {
-            Some(comm) if comm.is_empty() || comm.len() > COMM_BYTES || comm.contains('\0') => {
-                refuse("comm", format!("`{comm:?}` must be 1 to {COMM_BYTES} bytes without NUL"))
+        for (field, name) in [("comm", &self.comm), ("pcomm", &self.pcomm)] {
+            if let Some(name) = name.as_deref().filter(|name| !is_comm(name)) {
+                let why = format!("`{name:?}` must be 1 to {COMM_BYTES} bytes without NUL");
+                return refuse(field, why);
             }
-            _ => Ok(()),
+        }
+        if self.pcomm.is_some() {
+            self.refuse_threads("pcomm", "makes them threads of one process")?;
+        }
+        self.mem_policy
+            .validate(self.mpol_flags)
+            .map_err(|(field, why)| ConfigError::new(field, why))
+    }
+
+    /// Refuses a type that must be a process of its own.
+    fn refuse_threads(&self, field: &str, asks: &str) -> Result<(), ConfigError> {
+        let name = self.work_type.name();
+        match self.work_type.work().needs().own_process {
+            None => Ok(()),
+            Some(why) => Err(ConfigError::new(
+                field,
+                format!("{asks}, but a {name} worker must be a process of its own: {why}"),
+            )),
         }
     }
+}
+
+fn is_comm(name: &str) -> bool {
+    (1..=COMM_BYTES).contains(&name.len()) && !name.contains('\0')
 }
 
 #[cfg(test)]
@@ -195,6 +292,35 @@ mod tests {
         assert!(refusal(&config).contains("burst_duration"));
         let config = WorkloadConfig { nice: Some(20), ..WorkloadConfig::default() };
         assert!(refusal(&config).starts_with("nice is 20"));
+    }
+
+    #[test]
+    fn threads_of_a_type_that_must_be_a_process_are_refused_with_the_reason() {
+        let threads = |work_type| WorkloadConfig {
+            clone_mode: CloneMode::Thread,
+            work_type,
+            ..WorkloadConfig::default()
+        };
+        threads(WorkType::SpinWait).validate().unwrap();
+        let text = refusal(&threads(WorkType::ForkExit));
+        assert!(text.starts_with("clone_mode is Thread") && text.contains("ForkExit"), "{text}");
+        let churn = WorkSpec {
+            work_type: WorkType::cgroup_churn(2, 1),
+            num_workers: Some(1),
+            ..WorkSpec::default()
+        };
+        let composed = vec![churn.pcomm("java")];
+        let text = refusal(&WorkloadConfig { composed, ..WorkloadConfig::default() });
+        assert!(text.starts_with("composed[0].pcomm") && text.contains("CgroupChurn"), "{text}");
+    }
+
+    #[test]
+    fn sets_of_one_process_have_one_user() {
+        let set = |uid| WorkSpec { num_workers: Some(1), uid, ..WorkSpec::default() }.pcomm("java");
+        let config = |composed| WorkloadConfig { composed, ..WorkloadConfig::default() };
+        config(vec![set(Some(1)), set(Some(1))]).validate().unwrap();
+        let text = refusal(&config(vec![set(Some(1)), set(None)]));
+        assert!(text.starts_with("composed[1].pcomm `java`"), "{text}");
     }
 
     #[test]

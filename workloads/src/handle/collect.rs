@@ -1,182 +1,23 @@
-//! The parent's view of a worker: its pipe, its pidfd, how it ended.
+//! Waiting for workers: at the gate, while they run, and at the stop, until the last of them has
+//! left and nothing of them remains.
 
-use super::child::READY;
-use super::{Identity, SpawnError, WorkloadHandle};
-use crate::config::lift_deadline;
-use crate::report::{ExitInfo, WorkerReport};
-use crate::sys::process::INTERRUPT;
-use crate::sys::shared::Slot;
+use super::member::{Home, Member, Process};
+use super::{SpawnError, WorkloadHandle};
 use rustix::event::{Timespec, epoll};
-use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
-    pidfd_send_signal, waitid,
-};
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// A worker that missed the interruption because it was about to block is interrupted again
 /// after this time.
 const INTERRUPT_EVERY: Duration = Duration::from_millis(10);
-const READ_CHUNK: usize = 64 << 10;
-
-/// A forked worker.
-#[derive(Debug)]
-pub(super) struct Process {
-    pid: Pid,
-    pidfd: OwnedFd,
-    pipe: OwnedFd,
-    received: Vec<u8>,
-    identity: Identity,
-    end: Option<ExitInfo>,
-    killed: bool,
-    /// The SCHED_DEADLINE policy that the stop ended.
-    lifted: Option<String>,
-}
-
-impl Process {
-    /// Takes charge of a child, or ends it.
-    pub(super) fn adopt(pid: Pid, pipe: OwnedFd, identity: Identity) -> Result<Self, Errno> {
-        let nonblocking = fcntl_setfl(&pipe, OFlags::NONBLOCK);
-        let opened = nonblocking.and_then(|()| pidfd_open(pid, PidfdFlags::empty()));
-        let pidfd = opened.inspect_err(|_| {
-            let _ = kill_process(pid, Signal::KILL);
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-        })?;
-        Ok(Self {
-            pid,
-            pidfd,
-            pipe,
-            received: Vec::new(),
-            identity,
-            end: None,
-            killed: false,
-            lifted: None,
-        })
-    }
-
-    /// Wakes `epoll` with `index` when the worker writes or ends.
-    pub(super) fn watch(&self, epoll: &OwnedFd, index: usize) -> Result<(), Errno> {
-        for fd in [self.pidfd.as_fd(), self.pipe.as_fd()] {
-            epoll::add(epoll, fd, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.end.is_some()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.received.first() == Some(&READY)
-    }
-
-    /// Takes what the pipe holds and, if the process is gone, how it ended.
-    fn advance(&mut self, epoll: &OwnedFd) {
-        self.drain(epoll);
-        if self.end.is_some() {
-            return;
-        }
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if matches!(waitid(WaitId::PidFd(self.pidfd.as_fd()), options), Ok(None)) {
-            return;
-        }
-        // What it wrote before it died is in the pipe by now. Its group goes before it is
-        // reaped, while the id cannot belong to anyone else.
-        self.drain(epoll);
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        self.end = Some(self.reap());
-        let _ = epoll::delete(epoll, &self.pidfd);
-        let _ = epoll::delete(epoll, &self.pipe);
-    }
-
-    fn drain(&mut self, epoll: &OwnedFd) {
-        let mut chunk = [0; READ_CHUNK];
-        loop {
-            match rustix::io::read(&self.pipe, &mut chunk) {
-                Ok(0) => {
-                    // End of file would be reported again and again until the process is gone.
-                    let _ = epoll::delete(epoll, &self.pipe);
-                    return;
-                }
-                Ok(n) => self.received.extend_from_slice(&chunk[..n]),
-                Err(Errno::INTR) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn reap(&self) -> ExitInfo {
-        match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => ExitInfo::Exited(code),
-                (None, Some(signal)) => ExitInfo::Signaled(signal),
-                (None, None) => ExitInfo::WaitFailed(format!("odd wait status {status:?}")),
-            },
-            Ok(None) => ExitInfo::WaitFailed("waitid found no status".into()),
-            Err(errno) => ExitInfo::WaitFailed(format!("waitid failed: {errno}")),
-        }
-    }
-
-    fn interrupt(&mut self) {
-        // A worker that has used up its budget could not even see the stop for many periods.
-        if let Some(policy) = lift_deadline(self.pid) {
-            self.lifted = Some(policy);
-        }
-        // It may be gone already; `advance` will find out.
-        let _ = pidfd_send_signal(&self.pidfd, INTERRUPT);
-    }
-
-    fn kill(&mut self) {
-        self.killed = true;
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-    }
-
-    /// Ends the worker at once and leaves nothing of it.
-    pub(super) fn kill_and_reap(&mut self) {
-        if self.end.is_none() {
-            let _ = kill_process_group(self.pid, Signal::KILL);
-            self.kill();
-            self.end = Some(self.reap());
-        }
-    }
-
-    /// The worker's own report, or one that says how it died with what it last published.
-    pub(super) fn report(&mut self, slot: &Slot) -> WorkerReport {
-        let body = self.received.get(1..).unwrap_or_default();
-        if let Ok(mut report) = serde_json::from_slice::<WorkerReport>(body) {
-            report.sched_policy = self.lifted.take().or(report.sched_policy);
-            return report;
-        }
-        let end = match self.end.take() {
-            Some(ExitInfo::Signaled(_)) if self.killed => ExitInfo::TimedOut,
-            Some(end) => end,
-            None => ExitInfo::WaitFailed("still running".into()),
-        };
-        WorkerReport {
-            tid: self.pid.as_raw_nonzero().get(),
-            index: self.identity.index,
-            group_idx: self.identity.group_idx,
-            role: self.identity.role.to_owned(),
-            work_type: self.identity.work_type.clone(),
-            iterations: slot.iterations.load(Relaxed),
-            work_units: slot.work_units.load(Relaxed),
-            exit_info: Some(end),
-            ..WorkerReport::default()
-        }
-    }
-}
+/// How long a dropped handle waits for threads, which nobody can kill.
+const THREAD_PATIENCE: Duration = Duration::from_secs(5);
 
 impl WorkloadHandle {
     /// Returns when every worker waits at the gate or has died on the way.
     pub(super) fn wait_ready(&mut self) -> Result<(), SpawnError> {
-        while self.workers.iter().any(|worker| !worker.is_ready() && !worker.has_ended()) {
+        while self.members.iter().any(|member| !member.is_ready() && !member.has_ended()) {
             self.poll(Duration::from_secs(1))?;
         }
         Ok(())
@@ -195,29 +36,75 @@ impl WorkloadHandle {
             }
         }
         for event in &events {
-            let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-            if let Some(worker) = self.workers.get_mut(index) {
-                worker.advance(&self.epoll);
+            let token = event.data.u64();
+            let at = usize::try_from(token / 2).unwrap_or(usize::MAX);
+            if token % 2 == 1 {
+                self.note_end_of(at);
+            } else if let Some(member) = self.members.get_mut(at) {
+                member.drain(&self.epoll);
             }
         }
         Ok(())
+    }
+
+    /// Takes the last words of those who lived in a process that is gone, and reaps it.
+    fn note_end_of(&mut self, at: usize) {
+        let Some(process) = self.processes.get_mut(at) else { return };
+        if process.has_ended() || !process.is_gone() {
+            return;
+        }
+        for member in self.members.iter_mut().filter(|member| member.lives_in(at)) {
+            member.end_with_process(&self.epoll);
+        }
+        process.bury(&self.epoll);
     }
 
     /// Interrupts until everyone has left; kills who has not after `patience`.
     pub(super) fn gather(&mut self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut due = Instant::now();
-        while self.census().running > 0 {
+        while self.is_inhabited() {
             let now = Instant::now();
             if now >= due {
                 due = now + INTERRUPT_EVERY;
-                for worker in self.workers.iter_mut().filter(|worker| !worker.has_ended()) {
-                    if now >= deadline { worker.kill() } else { worker.interrupt() }
-                }
+                if now >= deadline { self.kill_all() } else { self.interrupt_all() }
             }
             if self.poll(due - now).is_err() {
-                self.workers.iter_mut().for_each(Process::kill_and_reap);
+                // Without news there is nothing left to wait for.
+                self.kill_all();
+                self.processes.iter_mut().for_each(Process::kill_and_reap);
+                self.members.iter_mut().for_each(Member::abandon);
             }
+        }
+        self.members.iter_mut().for_each(Member::join);
+    }
+
+    fn is_inhabited(&self) -> bool {
+        self.members.iter().any(|member| !member.has_ended())
+            || self.processes.iter().any(|process| !process.has_ended())
+    }
+
+    fn interrupt_all(&mut self) {
+        for member in self.members.iter_mut().filter(|member| !member.has_ended()) {
+            member.interrupt(&self.common.slots[member.index()], &self.processes);
+        }
+    }
+
+    fn kill_all(&mut self) {
+        let processes = self.processes.iter_mut();
+        processes.filter(|process| !process.has_ended()).for_each(Process::kill);
+        let threads = self.members.iter_mut().filter(|m| matches!(m.home, Home::Thread(_)));
+        threads.for_each(Member::abandon);
+    }
+
+    /// Makes the threads of this process leave, at the gate too. All others are gone.
+    pub(super) fn end_threads(&mut self) {
+        let in_process = |member: &&mut Member| matches!(member.home, Home::Process { .. });
+        self.members.iter_mut().filter(in_process).for_each(Member::abandon);
+        if self.members.iter().any(|member| !member.has_ended()) {
+            self.common.control().stop.store(true, Relaxed);
+            self.wake_gate();
+            self.gather(THREAD_PATIENCE);
         }
     }
 }

@@ -1,24 +1,31 @@
-//! Workers as processes: fork them behind a start gate, let them run, collect one report each.
-//! Called by `run`, and by users of the library.
+//! Workers behind a start gate: make them, let them run, collect one report each. Called by
+//! `run`, and by users of the library.
 //!
 //! Lifecycle: [`WorkloadHandle::spawn`] returns when every worker waits at the gate (so that it
 //! can be moved into a cgroup), [`WorkloadHandle::start`] opens it for all at once, and
 //! [`WorkloadHandle::stop_and_collect`] sets the stop flag, interrupts blocking calls until
-//! everyone has left, and reaps. Dropping the handle kills what still runs.
+//! everyone has left, and reaps. Dropping the handle ends what still runs.
 
-mod child;
 mod collect;
+mod host;
+mod life;
+mod member;
+mod outbox;
 mod prologue;
 mod spawn;
 
 use crate::config::WorkSpec;
 use crate::report::WorkerReport;
 use crate::sys::shared::{Control, Line, Shared, Slot};
-use collect::Process;
+use crate::work::{Needs, Work};
+use crate::worker::{Events, Pipe, Seat};
+use member::{Member, Process};
 use rustix::io::Errno;
 use rustix::thread::futex;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -74,22 +81,10 @@ pub enum SpawnError {
 #[derive(Debug)]
 #[must_use = "dropping the handle kills the workers"]
 pub struct WorkloadHandle {
-    shared: SharedState,
-    workers: Vec<Process>,
+    common: Arc<Common>,
+    members: Vec<Member>,
+    processes: Vec<Process>,
     epoll: OwnedFd,
-}
-
-#[derive(Debug)]
-struct SharedState {
-    control: Shared<Control>,
-    slots: Shared<Slot>,
-    lines: Shared<Line>,
-}
-
-impl SharedState {
-    fn control(&self) -> &Control {
-        &self.control[0]
-    }
 }
 
 /// How many workers are in which state.
@@ -104,30 +99,28 @@ pub struct Census {
 impl WorkloadHandle {
     /// Opens the start gate. Calling it again does nothing.
     pub fn start(&self) {
-        let control = self.shared.control();
-        let gate = &control.gate;
-        if gate.load(Relaxed) != 0 {
+        let control = self.common.control();
+        if control.gate.load(Relaxed) != 0 {
             return;
         }
         control.opened_ns.store(crate::clock::monotonic_ns(), Relaxed);
-        gate.store(1, Release);
-        // The workers check the word again, so a failed wake leaves nobody behind.
-        let _ = futex::wake(gate, futex::Flags::empty(), i32::MAX.unsigned_abs());
+        control.gate.store(1, Release);
+        self.wake_gate();
     }
 
     /// Starts the measurement anew: what was counted so far was the warm-up.
     pub fn restart_measurement(&self) {
-        self.shared.control().epoch.fetch_add(1, Relaxed);
+        self.common.control().epoch.fetch_add(1, Relaxed);
     }
 
-    /// Process ids of the workers, in report order.
+    /// Thread ids of the workers, in report order; a forked worker's is its process id.
     pub fn worker_pids(&self) -> Vec<i32> {
-        self.workers.iter().map(|worker| worker.pid().as_raw_nonzero().get()).collect()
+        self.common.slots.iter().map(|slot| slot.tid.load(Relaxed)).collect()
     }
 
     /// Iterations of each worker so far.
     pub fn snapshot_iterations(&self) -> Vec<u64> {
-        self.shared.slots.iter().map(|slot| slot.iterations.load(Relaxed)).collect()
+        self.common.slots.iter().map(|slot| slot.iterations.load(Relaxed)).collect()
     }
 
     /// Waits until `deadline` or until all workers have ended, whichever is first.
@@ -143,29 +136,81 @@ impl WorkloadHandle {
     }
 
     /// Tells every worker to stop, waits for their reports and reaps them. One report a worker,
-    /// in spawn order; a worker that did not leave within `patience` is killed and says so.
+    /// in spawn order; a worker that did not leave within `patience` is killed and says so. A
+    /// thread of this process cannot be killed: it is left behind.
     pub fn stop_and_collect(mut self, patience: Duration) -> Vec<WorkerReport> {
         self.start();
-        self.shared.control().stop.store(true, Relaxed);
+        self.common.control().stop.store(true, Relaxed);
         self.gather(patience);
-        let slots = &self.shared.slots;
-        let reports = self.workers.iter_mut().zip(slots.iter());
-        reports.map(|(worker, slot)| worker.report(slot)).collect()
+        let (slots, processes) = (&self.common.slots, &self.processes);
+        let members = self.members.iter_mut();
+        let mut reports: Vec<_> =
+            members.map(|member| member.report(&slots[member.index()], processes)).collect();
+        reports.sort_by_key(|report| report.index);
+        reports
+    }
+
+    fn wake_gate(&self) {
+        // Who waits there checks the word again, so a failed wake leaves nobody behind.
+        let gate = &self.common.control().gate;
+        let _ = futex::wake(gate, futex::Flags::empty(), i32::MAX.unsigned_abs());
     }
 
     fn census(&self) -> Census {
-        let ended = self.workers.iter().filter(|worker| worker.has_ended()).count();
-        Census { running: self.workers.len() - ended, ended }
+        let ended = self.members.iter().filter(|member| member.has_ended()).count();
+        Census { running: self.members.len() - ended, ended }
     }
 }
 
 impl Drop for WorkloadHandle {
     fn drop(&mut self) {
-        self.workers.iter_mut().for_each(Process::kill_and_reap);
+        self.processes.iter_mut().for_each(Process::kill_and_reap);
+        self.end_threads();
     }
 }
 
-/// Who a worker is, fixed before it is forked.
+/// What all workers of a run share, and what they were made from.
+#[derive(Debug)]
+struct Common {
+    control: Shared<Control>,
+    slots: Shared<Slot>,
+    lines: Shared<Line>,
+    options: SpawnOptions,
+    sets: Vec<Set>,
+}
+
+impl Common {
+    fn control(&self) -> &Control {
+        &self.control[0]
+    }
+}
+
+/// One set of workers with what their type needs.
+struct Set {
+    group_idx: usize,
+    spec: WorkSpec,
+    work: Box<dyn Work>,
+    needs: Needs,
+    /// Indices of its workers among all.
+    workers: Range<usize>,
+    /// Its lines in the shared mapping.
+    first_line: usize,
+}
+
+impl std::fmt::Debug for Set {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Set").field("spec", &self.spec).field("workers", &self.workers).finish()
+    }
+}
+
+/// Descriptors that a group shares.
+#[derive(Debug)]
+struct Files {
+    pipes: Vec<Pipe>,
+    events: Option<Events>,
+}
+
+/// Who a worker is, fixed before it begins.
 #[derive(Debug, Clone)]
 struct Identity {
     index: usize,
@@ -174,10 +219,56 @@ struct Identity {
     work_type: String,
 }
 
-/// What the child needs beside its seat.
+/// Where a worker belongs and all that it needs there, whatever process it will live in.
 #[derive(Debug)]
-struct Assignment<'a> {
-    identity: &'a Identity,
-    spec: &'a WorkSpec,
-    seed: u64,
+struct Post {
+    common: Arc<Common>,
+    files: Arc<Files>,
+    /// Its set, by index.
+    set: usize,
+    /// Its index among all workers.
+    index: usize,
+    /// Its index within its group.
+    position: usize,
+    /// The lines of its group.
+    lines: Range<usize>,
+}
+
+impl Post {
+    fn set(&self) -> &Set {
+        &self.common.sets[self.set]
+    }
+
+    fn spec(&self) -> &WorkSpec {
+        &self.set().spec
+    }
+
+    fn work(&self) -> &dyn Work {
+        &*self.set().work
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            index: self.index,
+            group_idx: self.set().group_idx,
+            role: self.work().role(self.position),
+            work_type: self.spec().work_type.name().to_owned(),
+        }
+    }
+
+    fn seat(&self) -> Seat<'_> {
+        let options = &self.common.options;
+        Seat {
+            control: self.common.control(),
+            slot: &self.common.slots[self.index],
+            index: self.index,
+            position: self.position,
+            lines: &self.common.lines[self.lines.clone()],
+            pipes: &self.files.pipes,
+            events: self.files.events.as_ref(),
+            io: &options.io,
+            limit: options.iterations.unwrap_or(u64::MAX),
+            seed: options.seed,
+        }
+    }
 }

@@ -1,13 +1,15 @@
 //! The settings that a worker applies to itself before the gate. What the kernel refuses is
 //! recorded, never dropped.
 
-use super::Assignment;
+use crate::config::WorkSpec;
+use crate::nodes;
 use crate::report::NotApplied;
 use crate::rng::Rng;
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
 use rustix::thread::{
-    Gid, Uid, set_current_timer_slack, set_name, set_thread_res_gid, set_thread_res_uid,
+    CpuSet, Gid, Uid, sched_getaffinity, sched_setaffinity, set_current_timer_slack, set_name,
+    set_thread_res_gid, set_thread_res_uid,
 };
 use std::ffi::CString;
 use std::fmt::Debug;
@@ -16,27 +18,27 @@ use std::num::NonZeroU64;
 /// What the kernel gives every task that nobody tells otherwise: `init_task.timer_slack_ns`.
 const TIMER_SLACK_NS: u64 = 50_000;
 
-/// Applies affinity, policy with nice, comm, group and user id, in this order: the ids last,
-/// because they give up the right to the others.
-pub(super) fn apply(task: &Assignment<'_>) -> Vec<NotApplied> {
-    let spec = task.spec;
+/// Applies affinity, NUMA node, policy with nice, memory policy, comm, group and user id, in this
+/// order: the ids last, because they give up the right to the others.
+pub(super) fn apply(spec: &WorkSpec, seed: u64, index: usize) -> Vec<NotApplied> {
     let mut refused = Vec::new();
     let mut note = |setting: &str, wanted: &dyn Debug, outcome: Result<(), Errno>| {
         if let Err(errno) = outcome {
-            refused.push(NotApplied {
-                setting: setting.into(),
-                wanted: format!("{wanted:?}"),
-                error: errno.to_string(),
-            });
+            refused.push(NotApplied::new(setting, wanted, errno));
         }
     };
-    let mut rng = Rng::for_worker(task.seed, task.identity.index);
+    let mut rng = Rng::for_worker(seed, index);
     note("affinity", &spec.affinity, spec.affinity.apply(&mut rng));
+    if let Some(node) = spec.numa_node {
+        note("numa_node", &node, keep_to_node(node));
+    }
     let inherited = getpriority_process(None).unwrap_or(0);
     let policy = spec.sched_policy.apply(spec.nice.unwrap_or(inherited));
     note("sched_policy", &(&spec.sched_policy, spec.nice), policy);
     // Since Linux 6.12 the children of a real-time parent, as the guest's runner is, begin with none.
     note("timer_slack", &TIMER_SLACK_NS, set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS)));
+    let wanted = (&spec.mem_policy, spec.mpol_flags);
+    note("mem_policy", &wanted, spec.mem_policy.apply(spec.mpol_flags));
     if let Some(comm) = spec.comm.as_deref() {
         let name = CString::new(comm).map_err(|_| Errno::INVAL);
         note("comm", &comm, name.and_then(|name| set_name(&name)));
@@ -50,4 +52,16 @@ pub(super) fn apply(task: &Assignment<'_>) -> Vec<NotApplied> {
         note("uid", &uid, set_thread_res_uid(id, id, id));
     }
     refused
+}
+
+/// Takes the CPUs of all other nodes out of the mask. A node without any of them is refused, as
+/// the kernel would refuse an empty mask.
+fn keep_to_node(node: u32) -> Result<(), Errno> {
+    let node = usize::try_from(node).map_err(|_| Errno::INVAL)?;
+    let cpus = nodes::cpus(node).map_err(|_| Errno::NOENT)?;
+    let own = sched_getaffinity(None)?;
+    let mut mask = CpuSet::new();
+    let both = cpus.into_iter().filter(|cpu| *cpu < CpuSet::MAX_CPU && own.is_set(*cpu));
+    both.for_each(|cpu| mask.set(cpu));
+    sched_setaffinity(None, &mask)
 }

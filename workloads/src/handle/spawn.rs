@@ -1,29 +1,24 @@
-//! From a configuration to forked workers at the start gate.
+//! From a configuration to workers at the start gate. Processes come first, then threads: fork
+//! is safe only while this process has one thread.
 
-use super::collect::Process;
-use super::{Assignment, Identity, SharedState, SpawnError, SpawnOptions, WorkloadHandle, child};
-use crate::config::{WorkSpec, WorkloadConfig};
-use crate::sys::process::{Fork, fork};
+use super::host::{self, Leader, Recruit};
+use super::member::{Home, Member, Process, token_of_member, token_of_process, watch};
+use super::{Common, Files, Post, Set, SpawnError, SpawnOptions, WorkloadHandle};
+use crate::config::{CloneMode, WorkloadConfig};
+use crate::sys::process::{Fork, fork, interrupt_blocking_calls};
 use crate::sys::shared::Shared;
-use crate::work::{Needs, Work};
-use crate::worker::{Events, Pipe, Seat};
+use crate::work::Needs;
+use crate::worker::{Events, Pipe};
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-/// One set of workers with what their type needs.
-struct Set {
-    group_idx: usize,
-    spec: WorkSpec,
-    work: Box<dyn Work>,
-    needs: Needs,
-    /// Indices of its workers among all.
-    workers: Range<usize>,
-    /// Its lines in the shared mapping.
-    first_line: usize,
-}
+const MORE_PROCESSES: &str = "; allow more processes (ulimit -u, pids.max) or memory";
 
 impl WorkloadHandle {
     /// Starts the workers of `config` up to the gate, with default options.
@@ -31,103 +26,198 @@ impl WorkloadHandle {
         Self::spawn_with(config, &SpawnOptions::default())
     }
 
-    /// Validates `config`, forks its workers and returns when each is ready at the gate. Call it
+    /// Validates `config`, makes its workers and returns when each is ready at the gate. Call it
     /// while the process has one thread: a lock that another holds stays locked in the children.
+    /// Threads as workers leave a handler for SIGUSR1 behind that does nothing.
     pub fn spawn_with(config: &WorkloadConfig, options: &SpawnOptions) -> Result<Self, SpawnError> {
         config.validate()?;
-        let sets = plan(config)?;
-        let workers = sets.last().map_or(0, |set| set.workers.end);
-        let lines = sets.last().map_or(0, |set| set.first_line + set.lines());
-        raise_file_limit(workers, sets.iter().map(|set| set.needs.pipes).max().unwrap_or(0));
-        let shared = SharedState {
-            control: Shared::new(1).map_err(|e| memory(e, "control page"))?,
-            slots: Shared::new(workers).map_err(|e| memory(e, "progress slots"))?,
-            lines: Shared::new(lines).map_err(|e| memory(e, "group memory"))?,
-        };
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(|errno| SpawnError::Sys { op: "epoll_create1".into(), errno, hint: "" })?;
-        let mut handle = Self { shared, workers: Vec::with_capacity(workers), epoll };
-        for set in &sets {
-            handle.fork_set(set, options)?;
+        let mut handle = Self::prepare(plan(config)?, options)?;
+        let homes = Homes::of(&handle.common.sets, config.clone_mode);
+        for set in homes.processes {
+            handle.each_group(set, |handle, group| handle.fork_group(group))?;
+        }
+        for (leader, sets) in homes.containers {
+            handle.fork_container(&leader, &sets)?;
+        }
+        if !homes.threads.is_empty() {
+            interrupt_blocking_calls().map_err(|errno| sys("sigaction(SIGUSR1)", errno, ""))?;
+        }
+        for set in homes.threads {
+            handle.each_group(set, |handle, group| {
+                group.into_iter().try_for_each(|post| handle.start_thread(post))
+            })?;
         }
         handle.wait_ready()?;
         Ok(handle)
     }
 
-    /// Forks group by group, so that a child inherits its own group's pipes and no others.
-    fn fork_set(&mut self, set: &Set, options: &SpawnOptions) -> Result<(), SpawnError> {
-        let needs = set.needs;
-        for (group, first) in set.workers.clone().step_by(needs.group_size).enumerate() {
-            let files = Files::open(&needs)?;
-            let first_line = set.first_line + group * needs.lines;
-            let lines = first_line..first_line + needs.lines;
-            for position in 0..needs.group_size {
-                let place = Place { index: first + position, position, lines: lines.clone() };
-                self.fork_worker(set, place, &files, options)?;
+    fn prepare(sets: Vec<Set>, options: &SpawnOptions) -> Result<Self, SpawnError> {
+        let workers = sets.last().map_or(0, |set| set.workers.end);
+        let lines = sets.last().map_or(0, |set| set.first_line + set.lines());
+        raise_file_limit(workers, sets.iter().map(|set| set.needs.pipes).max().unwrap_or(0));
+        let common = Common {
+            control: Shared::new(1).map_err(|e| memory(e, "control page"))?,
+            slots: Shared::new(workers).map_err(|e| memory(e, "progress slots"))?,
+            lines: Shared::new(lines).map_err(|e| memory(e, "group memory"))?,
+            options: options.clone(),
+            sets,
+        };
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|errno| sys("epoll_create1", errno, ""))?;
+        let members = Vec::with_capacity(workers);
+        Ok(Self { common: Arc::new(common), members, processes: Vec::new(), epoll })
+    }
+
+    /// Opens the files of each group of a set in turn and has its workers made, so that a child
+    /// inherits its own group's pipes and no others.
+    fn each_group(
+        &mut self,
+        set: usize,
+        mut make: impl FnMut(&mut Self, Vec<Post>) -> Result<(), SpawnError>,
+    ) -> Result<(), SpawnError> {
+        let common = Arc::clone(&self.common);
+        let Set { needs, workers, first_line, .. } = &common.sets[set];
+        for (group, first) in workers.clone().step_by(needs.group_size).enumerate() {
+            let files = Arc::new(Files::open(needs)?);
+            let first_line = first_line + group * needs.lines;
+            let post = |position| Post {
+                common: Arc::clone(&common),
+                files: Arc::clone(&files),
+                set,
+                index: first + position,
+                position,
+                lines: first_line..first_line + needs.lines,
+            };
+            make(self, (0..needs.group_size).map(post).collect())?;
+        }
+        Ok(())
+    }
+
+    fn fork_group(&mut self, group: Vec<Post>) -> Result<(), SpawnError> {
+        for post in group {
+            let report = make_pipe()?;
+            let index = post.index;
+            match fork() {
+                Ok(Fork::Child) => {
+                    drop(report.reader);
+                    host::process_main(Recruit { post, pipe: report.writer })
+                }
+                Ok(Fork::Parent(pid)) => {
+                    drop(report.writer);
+                    let at = self.adopt(pid)?;
+                    self.enlist(&post, report.reader, Home::Process { at, alone: true })?;
+                    let tid = pid.as_raw_nonzero().get();
+                    self.common.slots[index].tid.store(tid, Relaxed);
+                }
+                Err(errno) => {
+                    return Err(sys(format!("fork of worker {index}"), errno, MORE_PROCESSES));
+                }
             }
         }
         Ok(())
     }
 
-    fn fork_worker(
-        &mut self,
-        set: &Set,
-        place: Place,
-        files: &Files,
-        options: &SpawnOptions,
-    ) -> Result<(), SpawnError> {
-        let index = place.index;
-        let identity = Identity {
-            index,
-            group_idx: set.group_idx,
-            role: set.work.role(place.position),
-            work_type: set.spec.work_type.name().to_owned(),
-        };
-        let report = make_pipe()?;
+    /// Forks one process for all workers of these sets.
+    fn fork_container(&mut self, leader: &Leader, sets: &[usize]) -> Result<(), SpawnError> {
+        let (mut recruits, mut readers) = (Vec::new(), Vec::new());
+        for set in sets {
+            self.each_group(*set, |_, group| {
+                for post in group {
+                    let report = make_pipe()?;
+                    readers.push(report.reader);
+                    recruits.push(Recruit { post, pipe: report.writer });
+                }
+                Ok(())
+            })?;
+        }
         match fork() {
             Ok(Fork::Child) => {
-                drop(report.reader);
-                let seat = self.seat(place, files, options);
-                let task = Assignment { identity: &identity, spec: &set.spec, seed: options.seed };
-                child::main(seat, &task, &*set.work, report.writer)
+                drop(readers);
+                host::container_main(leader, recruits)
             }
             Ok(Fork::Parent(pid)) => {
-                drop(report.writer);
-                let process = Process::adopt(pid, report.reader, identity)
-                    .map_err(|errno| descriptors(errno, "pidfd_open of a worker"))?;
-                // In the list before anything can fail, so that dropping the handle ends it.
-                let watched = process.watch(&self.epoll, index);
-                self.workers.push(process);
-                watched.map_err(|errno| descriptors(errno, "epoll_ctl for a worker"))
+                let at = self.adopt(pid)?;
+                for (Recruit { post, pipe }, reader) in recruits.into_iter().zip(readers) {
+                    drop(pipe);
+                    self.enlist(&post, reader, Home::Process { at, alone: false })?;
+                }
+                Ok(())
             }
-            Err(errno) => Err(SpawnError::Sys {
-                op: format!("fork of worker {index}"),
-                errno,
-                hint: "; allow more processes (ulimit -u, pids.max) or memory",
-            }),
+            Err(errno) => {
+                let op = format!("fork of the process `{}`", leader.comm);
+                Err(sys(op, errno, MORE_PROCESSES))
+            }
         }
     }
 
-    fn seat<'a>(&'a self, place: Place, files: &'a Files, options: &'a SpawnOptions) -> Seat<'a> {
-        Seat {
-            control: self.shared.control(),
-            slot: &self.shared.slots[place.index],
-            index: place.index,
-            position: place.position,
-            lines: &self.shared.lines[place.lines],
-            pipes: &files.pipes,
-            events: files.events.as_ref(),
-            io: &options.io,
-            limit: options.iterations.unwrap_or(u64::MAX),
-            seed: options.seed,
+    fn start_thread(&mut self, post: Post) -> Result<(), SpawnError> {
+        let report = make_pipe()?;
+        let index = post.index;
+        // Listed first, so that its pipe is heard whatever comes of it.
+        self.enlist(&post, report.reader, Home::Thread(None))?;
+        match host::thread(Recruit { post, pipe: report.writer }) {
+            Ok(thread) => {
+                if let Some(member) = self.members.last_mut() {
+                    member.home = Home::Thread(Some(thread));
+                }
+                Ok(())
+            }
+            Err((_, error)) => {
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
+                Err(sys(format!("pthread_create of worker {index}"), errno, MORE_PROCESSES))
+            }
         }
+    }
+
+    /// Takes charge of a process: it is in the list before anything can fail, so that dropping
+    /// the handle ends it. Returns its place there.
+    fn adopt(&mut self, pid: rustix::process::Pid) -> Result<usize, SpawnError> {
+        let process =
+            Process::adopt(pid).map_err(|errno| descriptors(errno, "pidfd_open of a worker"))?;
+        let at = self.processes.len();
+        let watched = watch(&self.epoll, process.pidfd(), token_of_process(at));
+        self.processes.push(process);
+        watched.map_err(|errno| descriptors(errno, "epoll_ctl for a worker"))?;
+        Ok(at)
+    }
+
+    fn enlist(&mut self, post: &Post, pipe: OwnedFd, home: Home) -> Result<(), SpawnError> {
+        let failed = |errno| descriptors(errno, "epoll_ctl for a worker");
+        let member = Member::new(post, pipe, home).map_err(failed)?;
+        let watched = watch(&self.epoll, member.pipe(), token_of_member(self.members.len()));
+        self.members.push(member);
+        watched.map_err(failed)
     }
 }
 
-/// Descriptors that a group shares.
-struct Files {
-    pipes: Vec<Pipe>,
-    events: Option<Events>,
+/// Which sets live where, each by its index.
+#[derive(Default)]
+struct Homes {
+    processes: Vec<usize>,
+    /// Sets with the same `pcomm` share a process; by its name, so that the order is fixed.
+    containers: Vec<(Leader, Vec<usize>)>,
+    threads: Vec<usize>,
+}
+
+impl Homes {
+    fn of(sets: &[Set], clone_mode: CloneMode) -> Self {
+        let mut homes = Self::default();
+        let mut containers: BTreeMap<String, (Leader, Vec<usize>)> = BTreeMap::new();
+        for (at, set) in sets.iter().enumerate() {
+            match (&set.spec.pcomm, clone_mode) {
+                (Some(comm), _) => {
+                    let comm = comm.clone().into_owned();
+                    let leader =
+                        Leader { comm: comm.clone(), uid: set.spec.uid, gid: set.spec.gid };
+                    containers.entry(comm).or_insert_with(|| (leader, Vec::new())).1.push(at);
+                }
+                (None, CloneMode::Fork) => homes.processes.push(at),
+                (None, CloneMode::Thread) => homes.threads.push(at),
+            }
+        }
+        homes.containers = containers.into_values().collect();
+        homes
+    }
 }
 
 impl Files {
@@ -137,13 +227,6 @@ impl Files {
         let events = events.map_err(|errno| descriptors(errno, "eventfd with epoll"))?;
         Ok(Self { pipes, events })
     }
-}
-
-/// Where a worker sits.
-struct Place {
-    index: usize,
-    position: usize,
-    lines: Range<usize>,
 }
 
 impl Set {
@@ -168,11 +251,11 @@ fn plan(config: &WorkloadConfig) -> Result<Vec<Set>, SpawnError> {
     Ok(sets)
 }
 
-/// Two descriptors a worker stay open in the parent, and for a while two for each of the `pipes`
-/// of a group; the hard limit is as far as we may go.
+/// At most three descriptors a worker are open in the parent (those of a thread), and for a while
+/// two for each of the `pipes` of a group; the hard limit is as far as we may go.
 fn raise_file_limit(workers: usize, pipes: usize) {
     let now = getrlimit(Resource::Nofile);
-    let wanted = ((workers as u64 + pipes as u64) * 2 + 64).max(now.current.unwrap_or(u64::MAX));
+    let wanted = (workers as u64 * 3 + pipes as u64 * 2 + 64).max(now.current.unwrap_or(u64::MAX));
     let maximum = now.maximum.map(|max| max.max(wanted));
     // The hard limit needs privilege; without it the soft one alone may do.
     if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_err() {
@@ -196,10 +279,14 @@ fn make_events() -> Result<Events, Errno> {
     Ok(Events { counter, epoll: watcher })
 }
 
+fn sys(op: impl Into<String>, errno: Errno, hint: &'static str) -> SpawnError {
+    SpawnError::Sys { op: op.into(), errno, hint }
+}
+
 fn descriptors(errno: Errno, op: &str) -> SpawnError {
-    SpawnError::Sys { op: op.into(), errno, hint: "; raise the limit on open files (ulimit -n)" }
+    sys(op, errno, "; raise the limit on open files (ulimit -n)")
 }
 
 fn memory(errno: Errno, what: &str) -> SpawnError {
-    SpawnError::Sys { op: format!("mmap({what})"), errno, hint: "; give the machine more memory" }
+    sys(format!("mmap({what})"), errno, "; give the machine more memory")
 }

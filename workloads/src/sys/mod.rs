@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the boundary to the kernel; safe signatures out")]
 
 pub(crate) mod cpu;
+pub(crate) mod numa;
 pub(crate) mod perf;
 pub(crate) mod process;
 pub(crate) mod region;

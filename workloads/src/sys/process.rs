@@ -4,10 +4,14 @@
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use rustix::thread::futex;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where the handler counts what [`interrupt_thread`] sent; null for nowhere.
-static RECEIVED: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+thread_local! {
+    /// Where the handler counts what [`interrupt_thread`] sent to this thread; null for nowhere.
+    static RECEIVED: Cell<*const AtomicU32> = const { Cell::new(ptr::null()) };
+}
 
 /// The signal that interrupts a blocked worker. It carries no meaning of its own.
 pub(crate) const INTERRUPT: Signal = Signal::USR1;
@@ -43,15 +47,15 @@ pub(crate) fn interrupt_blocking_calls() -> Result<(), Errno> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_flags = libc::SA_SIGINFO;
     action.sa_sigaction = count_interrupt as Handler as libc::sighandler_t;
-    // SAFETY: `action` is initialised above and its handler is async-signal-safe: atomics, and
-    // one system call by rustix, which leaves errno alone.
-    let rc =
-        unsafe { libc::sigaction(INTERRUPT.as_raw(), &raw const action, std::ptr::null_mut()) };
+    // SAFETY: `action` is initialised above and its handler is async-signal-safe: a thread-local
+    // without lazy initialisation or destructor, atomics, and one system call by rustix, which
+    // leaves errno alone.
+    let rc = unsafe { libc::sigaction(INTERRUPT.as_raw(), &raw const action, ptr::null_mut()) };
     if rc == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// Counts in its word if [`interrupt_thread`] sent the signal. The parent's stop is directed at
-/// the process, so it has another code and a queue of its own.
+/// Counts in its word if [`interrupt_thread`] sent the signal. The parent's stop has another
+/// code, and for a process of one worker a queue of its own.
 extern "C" fn count_interrupt(
     _: libc::c_int,
     info: *const libc::siginfo_t,
@@ -60,8 +64,8 @@ extern "C" fn count_interrupt(
     // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo for the time of the handler.
     let code = unsafe { (*info).si_code };
     // SAFETY: `counting_interrupts` borrows the word for as long as the pointer is set, and the
-    // handler runs on its thread, so never after it.
-    let word = unsafe { RECEIVED.load(Ordering::Acquire).as_ref() };
+    // pointer is that of the very thread on which the handler runs.
+    let word = unsafe { RECEIVED.get().as_ref() };
     if let (libc::SI_TKILL, Some(word)) = (code, word) {
         word.fetch_add(1, Ordering::AcqRel);
         // A sender that was not woken sees the count at its next look.
@@ -69,16 +73,16 @@ extern "C" fn count_interrupt(
     }
 }
 
-/// Runs `during` while the handler counts in `word`, and wakes who waits for that. For processes
-/// with one thread, as workers are.
+/// Runs `during` while the handler counts this thread's interrupts in `word`, and wakes who waits
+/// for that.
 pub(crate) fn counting_interrupts<R>(word: &AtomicU32, during: impl FnOnce() -> R) -> R {
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {
-            RECEIVED.store(std::ptr::null_mut(), Ordering::Release);
+            RECEIVED.set(ptr::null());
         }
     }
-    RECEIVED.store(std::ptr::from_ref(word).cast_mut(), Ordering::Release);
+    RECEIVED.set(ptr::from_ref(word));
     let _reset = Reset;
     during()
 }
@@ -87,6 +91,22 @@ pub(crate) fn counting_interrupts<R>(word: &AtomicU32, during: impl FnOnce() -> 
 pub(crate) fn interrupt_thread(tid: i32) -> Result<(), Errno> {
     // SAFETY: tkill takes two integers and touches no memory of ours.
     let rc = unsafe { libc::syscall(libc::SYS_tkill, tid, INTERRUPT.as_raw()) };
+    if rc == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// rt_tgsigqueueinfo(2) with [`INTERRUPT`]: to one thread of `process`, with a code that tells it
+/// from [`interrupt_thread`].
+pub(crate) fn interrupt_member(process: Pid, tid: Pid) -> Result<(), Errno> {
+    // SAFETY: siginfo is plain integers and pointers nobody follows; all zero is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    info.si_signo = INTERRUPT.as_raw();
+    info.si_code = libc::SI_QUEUE;
+    let (process, tid) = (process.as_raw_nonzero().get(), tid.as_raw_nonzero().get());
+    let signal = INTERRUPT.as_raw();
+    // SAFETY: `info` lives across the call, and the kernel only reads it.
+    let rc = unsafe {
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, tid, signal, &raw const info)
+    };
     if rc == 0 { Ok(()) } else { Err(last_errno()) }
 }
 

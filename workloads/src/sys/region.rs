@@ -1,8 +1,17 @@
 //! A private mapping whose pages come and go. Called by `work::memory`.
 
+use super::numa::{MAXNODE, NodeMask};
+use super::process::last_errno;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-use std::ptr::NonNull;
+use std::collections::BTreeMap;
+use std::ptr::{NonNull, null, null_mut};
+
+/// MPOL_BIND and MPOL_MF_MOVE of mbind(2).
+const BIND: libc::c_int = 2;
+const MOVE: libc::c_uint = 2;
+/// Pages asked about in one call of move_pages(2).
+const CHUNK: usize = 512;
 
 /// Anonymous memory in small pages, empty at first. Nobody borrows from it, so that its pages
 /// may be taken away at any time.
@@ -21,7 +30,7 @@ impl Region {
         let len = pages.checked_mul(page_size).ok_or(Errno::NOMEM)?;
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, MapFlags::PRIVATE) }?;
+        let start = unsafe { mmap_anonymous(null_mut(), len, prot, MapFlags::PRIVATE) }?;
         let start = NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)?;
         let region = Self { start, pages, page_size };
         match region.advise(Advice::LinuxNoHugepage) {
@@ -52,6 +61,43 @@ impl Region {
     /// Gives all pages back; the next touch of each is a fault again.
     pub(crate) fn discard(&mut self) -> Result<(), Errno> {
         self.advise(Advice::LinuxDontNeed)
+    }
+
+    /// Binds the region to `node` and moves the pages there that are elsewhere: `migrate_pages`.
+    pub(crate) fn bind(&mut self, node: usize) -> Result<(), Errno> {
+        let (start, nodes) = (self.start.as_ptr(), NodeMask::of([node]));
+        // SAFETY: exactly our own mapping, whose content moves unchanged; the mask lives across
+        // the call and has the bits that `MAXNODE` says.
+        let rc = unsafe {
+            libc::syscall(libc::SYS_mbind, start, self.len(), BIND, nodes.as_ptr(), MAXNODE, MOVE)
+        };
+        if rc == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+
+    /// How many of its pages are on each node, by move_pages(2); those that are nowhere are left
+    /// out.
+    pub(crate) fn nodes(&self) -> Result<BTreeMap<usize, u64>, Errno> {
+        let mut pages = BTreeMap::new();
+        for first in (0..self.pages).step_by(CHUNK) {
+            let count = CHUNK.min(self.pages - first);
+            let address = |page| self.start.as_ptr().wrapping_add((first + page) * self.page_size);
+            let addresses: Vec<*mut u8> = (0..count).map(address).collect();
+            let mut status = vec![-1_i32; count];
+            let nodes = null::<i32>();
+            // SAFETY: without nodes the call only asks; both arrays are live and have `count`
+            // elements.
+            let rc = unsafe {
+                let (addresses, status) = (addresses.as_ptr(), status.as_mut_ptr());
+                libc::syscall(libc::SYS_move_pages, 0, count, addresses, nodes, status, 0)
+            };
+            if rc != 0 {
+                return Err(last_errno());
+            }
+            for node in status.into_iter().filter_map(|node| usize::try_from(node).ok()) {
+                *pages.entry(node).or_insert(0) += 1;
+            }
+        }
+        Ok(pages)
     }
 
     fn len(&self) -> usize {
@@ -96,6 +142,16 @@ mod tests {
         region.discard().unwrap();
         let again = faults_of(|| (0..pages).for_each(|page| region.touch(page)));
         assert!((pages as u64..pages as u64 + slack).contains(&again), "{again}");
+    }
+
+    #[test]
+    fn pages_are_on_a_node_once_they_are_touched() {
+        let mut region = Region::new(600 * 4096).unwrap();
+        assert_eq!(region.nodes().unwrap(), BTreeMap::new());
+        (0..region.pages()).for_each(|page| region.touch(page));
+        region.bind(0).unwrap();
+        assert_eq!(region.nodes().unwrap(), [(0, 600)].into());
+        assert_eq!(region.bind(1023), Err(Errno::INVAL));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 
 /// What the parent tells every worker. One cache line, written rarely and read every iteration.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Control {
 pub(crate) struct Slot {
     pub(crate) iterations: AtomicU64,
     pub(crate) work_units: AtomicU64,
+    /// Thread id of the worker, 0 before it has begun.
+    pub(crate) tid: AtomicI32,
 }
 
 /// One cache line of a group's memory.
@@ -47,7 +49,7 @@ pub(crate) struct Line {
 pub(crate) unsafe trait Shareable {}
 // SAFETY: four atomics, each valid when zero.
 unsafe impl Shareable for Control {}
-// SAFETY: two atomics, each valid when zero.
+// SAFETY: three atomics, each valid when zero.
 unsafe impl Shareable for Slot {}
 // SAFETY: three atomics, each valid when zero.
 unsafe impl Shareable for Line {}

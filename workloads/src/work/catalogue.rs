@@ -427,6 +427,17 @@ catalogue! {
         spin_iters: u64 = 64,
     };
 
+    /// Moves a region of its own from NUMA node to NUMA node, touches every page, and sleeps:
+    /// `do_mbind`, `migrate_pages`, memory that is remote to whoever uses it.
+    NumaWorkingSetSweep = numa_working_set_sweep {
+        /// Size of the region in KiB, rounded up to whole pages.
+        region_kb: usize = 4096,
+        /// Milliseconds that the worker sleeps after each sweep.
+        sweep_period_ms: u64 = 100,
+        /// The nodes to go round, in this order; empty for all that have memory.
+        target_nodes: Vec<usize> = Vec::new(),
+    };
+
     /// 1024 steps of several independent chains of integer multiplies: a CPU-bound task of high
     /// IPC, with vector state for `switch_fpu`.
     AluHot = alu_hot {

@@ -1,7 +1,7 @@
 //! A type that moves itself round cgroups of its own.
 
 use super::catalogue::params::CgroupChurn;
-use super::{Finish, Rules, Work};
+use super::{Finish, Needs, Rules, Work};
 use crate::worker::Worker;
 use rustix::fs::{Mode, OFlags, mkdir, open, rmdir};
 use rustix::io::{Errno, write};
@@ -17,6 +17,11 @@ const MOST_GROUPS: u64 = 1000;
 const CHECK_EVERY: usize = 7;
 
 impl Work for CgroupChurn {
+    fn needs(&self) -> Needs {
+        let why = "cgroup.procs moves a process with all its threads";
+        Needs { own_process: Some(why), ..Needs::default() }
+    }
+
     fn check(&self, rules: &mut Rules<'_>) {
         rules.not_zero("groups", &self.groups, "cgroups to go round");
         let groups = u64::try_from(self.groups).unwrap_or(u64::MAX);

@@ -29,7 +29,8 @@ impl Work for WakeChain {
             WakeMechanism::Futex => 0,
         };
         let role = |position| if position == 0 { "head" } else { "stage" };
-        Needs { group_size: self.depth, lines: self.depth, pipes, events: false, role }
+        let (group_size, lines) = (self.depth, self.depth);
+        Needs { group_size, lines, pipes, role, ..Needs::default() }
     }
 
     fn check(&self, rules: &mut Rules<'_>) {

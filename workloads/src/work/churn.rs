@@ -4,6 +4,7 @@
 use super::catalogue::params::{AffinityChurn, NiceSweep, NumaMigrationChurn, PolicyChurn};
 use super::{Finish, Work};
 use crate::config::SchedPolicy;
+use crate::nodes;
 use crate::report::Latency;
 use crate::sys::sched::{SchedAttr, get_attr, set_attr};
 use crate::worker::Worker;
@@ -108,7 +109,7 @@ impl Work for NumaMigrationChurn {
             Ok(former) => former,
             Err(errno) => return Finish::Failed(format!("sched_getaffinity failed: {errno}")),
         };
-        let nodes = nodes_within(&cpus_of(&former.value));
+        let nodes = nodes::within(&cpus_of(&former.value));
         for round in 0_usize.. {
             if !w.next() {
                 break;
@@ -254,25 +255,6 @@ fn mask_of(cpus: &[usize]) -> CpuSet {
     mask
 }
 
-/// The CPUs of each online node that has any of `allowed`.
-fn nodes_within(allowed: &[usize]) -> Vec<Vec<usize>> {
-    const DIR: &str = "/sys/devices/system/node";
-    let list = |file: String| parse_list(&std::fs::read_to_string(file).unwrap_or_default());
-    let nodes = list(format!("{DIR}/online")).into_iter();
-    let cpus = nodes.map(|node| list(format!("{DIR}/node{node}/cpulist")));
-    let within = cpus.map(|cpus| cpus.into_iter().filter(|cpu| allowed.contains(cpu)).collect());
-    within.filter(|cpus: &Vec<usize>| !cpus.is_empty()).collect()
-}
-
-/// A list as sysfs has it, such as `0-3,8`.
-fn parse_list(text: &str) -> Vec<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
-    };
-    text.trim().split(',').filter_map(range).flatten().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,13 +273,6 @@ mod tests {
             let checked = (0..length).map(|n| n * CHECK_EVERY % length);
             assert_eq!(checked.collect::<std::collections::BTreeSet<_>>().len(), length);
         }
-    }
-
-    #[test]
-    fn sysfs_lists_have_ranges_and_may_be_empty() {
-        assert_eq!(parse_list("0-2,5\n"), [0, 1, 2, 5]);
-        assert_eq!(parse_list("7"), [7]);
-        assert!(parse_list("\n").is_empty());
     }
 
     #[test]

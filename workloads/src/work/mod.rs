@@ -35,7 +35,7 @@ use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
 use crate::worker::Worker;
 /// What the loop of one type is: `params::X` of the catalogue implements it in a family file.
-pub(crate) trait Work {
+pub(crate) trait Work: Send + Sync {
     /// Resources that the parent must prepare, and how positions in a group differ.
     fn needs(&self) -> Needs {
         Needs::default()
@@ -77,11 +77,20 @@ pub(crate) struct Needs {
     pub(crate) events: bool,
     /// What a worker is called in the report, by its position in the group.
     pub(crate) role: fn(position: usize) -> &'static str,
+    /// Why a worker must be a process of its own, if it must.
+    pub(crate) own_process: Option<&'static str>,
 }
 
 impl Default for Needs {
     fn default() -> Self {
-        Self { group_size: 1, lines: 0, pipes: 0, events: false, role: |_| "worker" }
+        Self {
+            group_size: 1,
+            lines: 0,
+            pipes: 0,
+            events: false,
+            role: |_| "worker",
+            own_process: None,
+        }
     }
 }
 
@@ -221,6 +230,7 @@ mod tests {
                 let zero = match value {
                     _ if value.is_string() => "\"0s\"",
                     _ if value.is_boolean() => "false",
+                    _ if value.is_array() => "[0]",
                     _ => "0",
                 };
                 let text = format!("{{{name:?}:{{{field:?}:{zero}}}}}");

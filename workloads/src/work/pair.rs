@@ -15,8 +15,9 @@ const fn pair(pipes: usize) -> Needs {
         group_size: 2,
         lines: 2,
         pipes,
-        events: false,
         role: |position| ["server", "returner"][position % 2],
+        events: false,
+        own_process: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two workers that interrupt each other with signals. Line `p` counts what position `p` has
-//! received and holds its thread id, line `2 + p` says how far it has come.
+//! received and holds its thread id, line `2 + p` says how far it has come and, at the end, how
+//! many it has sent.
 
 use super::catalogue::params::SignalStorm;
 use super::wait::{futex_wait, futex_wake};
@@ -7,6 +8,7 @@ use super::{Finish, Needs, Work};
 use crate::sys::process::{counting_interrupts, interrupt_thread};
 use crate::worker::Worker;
 use rustix::io::Errno;
+use rustix::thread::sched_yield;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Stages of a worker: it may be sent signals from HERE on, and sends none after DONE.
@@ -35,17 +37,31 @@ impl SignalStorm {
         reach(w, HERE)?;
         await_partner(w, HERE)?;
         let (mut sent, mut noted) = (0u32, 0u32);
+        match self.storm(w, &mut sent, &mut noted) {
+            Ok(()) | Err(Errno::CANCELED) => {}
+            Err(errno) => return Err(errno),
+        }
+        w.line(2 + w.position()).value.store(u64::from(sent), Relaxed);
+        // The partner may still send: it needs us to receive.
+        reach(w, DONE)?;
+        await_partner(w, DONE)?;
+        // What is still pending is delivered at the end of a system call.
+        sched_yield();
+        note_received(w, &mut noted);
+        note_merged(w, noted);
+        Ok(())
+    }
+
+    /// Iterations until the worker has to go.
+    fn storm(&self, w: &mut Worker<'_>, sent: &mut u32, noted: &mut u32) -> Result<(), Errno> {
         while w.next() {
             for _ in 0..self.signals_per_iter {
-                send_one(w, &mut sent)?;
+                send_one(w, sent)?;
             }
             w.spin(self.work_iters);
-            note_received(w, &mut noted);
+            note_received(w, noted);
         }
-        // The partner may still send: it needs us to receive.
-        let left = reach(w, DONE).and_then(|()| await_partner(w, DONE));
-        note_received(w, &mut noted);
-        left
+        Ok(())
     }
 }
 
@@ -82,6 +98,15 @@ fn note_received(w: &mut Worker<'_>, noted: &mut u32) {
     let received = w.line(w.position()).word.load(Acquire);
     w.tally("signals_received", u64::from(received.wrapping_sub(*noted)));
     *noted = received;
+}
+
+/// Threads share a queue for these signals with the parent's stop, in which two become one.
+fn note_merged(w: &mut Worker<'_>, received: u32) {
+    let sent = w.line(3 - w.position()).value.load(Relaxed);
+    let merged = sent.saturating_sub(u64::from(received));
+    if merged > 0 {
+        w.tally("signals_merged", merged);
+    }
 }
 
 fn reach(w: &Worker<'_>, stage: u32) -> Result<(), Errno> {

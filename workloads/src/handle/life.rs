@@ -1,0 +1,87 @@
+//! What a worker does from its first step to its report, be it a process or a thread. Called by
+//! `host`, which gives it a place to live.
+
+use super::host::Presence;
+use super::outbox::{self, READY};
+use super::{Identity, Post, prologue};
+use crate::report::WorkerReport;
+use crate::work::Finish;
+use crate::worker::{Seat, Worker};
+use rustix::thread::futex;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// The worker's whole life; false if its report could not be sent.
+pub(super) fn live(post: &Post, pipe: OwnedFd, presence: Option<Presence>) -> bool {
+    let identity = post.identity();
+    outbox::open(pipe, &identity, presence);
+    let seat = post.seat();
+    seat.slot.tid.store(own_tid(), Relaxed);
+    let not_applied = prologue::apply(post.spec(), seat.seed, identity.index);
+    seat.fault_in();
+    let mut worker = Worker::new(seat);
+    if !outbox::say_ready() {
+        return false;
+    }
+    pass_gate(&seat);
+    worker.begin();
+    let finish = post.work().run(&mut worker);
+    let mut report = match finish {
+        Finish::Reported(report) => WorkerReport { completed: true, ..*report },
+        Finish::Done => WorkerReport { completed: true, ..worker.finish() },
+        Finish::Failed(why) => WorkerReport { failed: Some(why), ..worker.finish() },
+    };
+    // The loop may have changed settings too; those of the prologue came first.
+    report.not_applied.splice(0..0, not_applied);
+    outbox::send(&identify(report, &identity))
+}
+
+/// The report of a worker that could not be given a place to live.
+pub(super) fn stillborn(identity: &Identity, pipe: OwnedFd, why: String) {
+    let report = WorkerReport { failed: Some(why), ..WorkerReport::default() };
+    let report = WorkerReport { tid: 0, ..identify(report, identity) };
+    let mut pipe = File::from(pipe);
+    // Unsent, the end of the pipe says that there is no worker.
+    let _ = pipe.write_all(&[READY]).map(|()| serde_json::to_writer(&mut pipe, &report));
+}
+
+/// Sleeps until the gate opens, or the stop comes first.
+fn pass_gate(seat: &Seat<'_>) {
+    let gate = &seat.control.gate;
+    while gate.load(Acquire) == 0 && !seat.control.stop.load(Acquire) {
+        // An early return for any reason looks at the word again.
+        let _ = futex::wait(gate, futex::Flags::empty(), 0, None);
+    }
+}
+
+/// Adds who the worker is; its own function may have set the thread id already.
+fn identify(report: WorkerReport, id: &Identity) -> WorkerReport {
+    let tid = match report.tid {
+        0 => own_tid(),
+        tid => tid,
+    };
+    WorkerReport {
+        tid,
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        index: id.index,
+        group_idx: id.group_idx,
+        role: id.role.to_owned(),
+        work_type: id.work_type.clone(),
+        comm: own_line("/proc/thread-self/comm", ""),
+        // `0::PATH` is the line of cgroup v2.
+        cgroup: own_line("/proc/thread-self/cgroup", "0::"),
+        ..report
+    }
+}
+
+fn own_tid() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// What follows `prefix` in the first line of a file that begins with it.
+fn own_line(path: &str, prefix: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned)
+}

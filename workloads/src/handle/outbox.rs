@@ -1,0 +1,90 @@
+//! Where a worker's report leaves its thread: one pipe a worker, whatever process it is in. A
+//! panic becomes a report too, with `panic = "abort"` and without. Called by `life`.
+
+use super::Identity;
+use super::host::Presence;
+use crate::report::{ExitInfo, WorkerReport};
+use crate::sys::process::exit_now;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::Once;
+
+/// First byte on the report pipe: the worker is at the gate.
+pub(super) const READY: u8 = b'R';
+/// Status of a forked worker that panicked.
+const EXIT_PANICKED: i32 = 101;
+
+thread_local! {
+    /// The pipe of the worker that this thread is.
+    static OUTBOX: RefCell<Option<Outbox>> = const { RefCell::new(None) };
+}
+
+/// A worker's way out.
+#[derive(Debug)]
+struct Outbox {
+    pipe: File,
+    identity: Identity,
+    /// For one that shares its process with others, whom its panic must leave alone.
+    presence: Option<Presence>,
+}
+
+/// Makes `outbox` that of the calling thread, for its own words and for its panic.
+pub(super) fn open(pipe: OwnedFd, identity: &Identity, presence: Option<Presence>) {
+    let outbox = Outbox { pipe: File::from(pipe), identity: identity.clone(), presence };
+    OUTBOX.set(Some(outbox));
+}
+
+/// Says that the worker is at the gate; false if nobody listens any more.
+pub(super) fn say_ready() -> bool {
+    OUTBOX.with_borrow_mut(|outbox| {
+        outbox.as_mut().is_some_and(|outbox| outbox.pipe.write_all(&[READY]).is_ok())
+    })
+}
+
+/// Sends the report, which ends the worker for whoever listens; false if nobody does.
+pub(super) fn send(report: &WorkerReport) -> bool {
+    let Some(mut outbox) = OUTBOX.take() else { return false };
+    serde_json::to_vec(report).is_ok_and(|json| outbox.pipe.write_all(&json).is_ok())
+}
+
+/// Makes a panic of a worker its report. Threads that are no workers panic as before.
+pub(super) fn report_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let former = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match OUTBOX.take() {
+            None => former(info),
+            Some(outbox) => outbox.end_by_panic(info.to_string()),
+        }));
+    });
+}
+
+impl Outbox {
+    fn end_by_panic(mut self, message: String) {
+        let id = &self.identity;
+        let report = WorkerReport {
+            tid: rustix::thread::gettid().as_raw_nonzero().get(),
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            index: id.index,
+            group_idx: id.group_idx,
+            role: id.role.to_owned(),
+            work_type: id.work_type.clone(),
+            exit_info: Some(ExitInfo::Panicked(message)),
+            ..WorkerReport::default()
+        };
+        // Unsent, the exit status says it, or the end of the pipe.
+        let _ = serde_json::to_writer(&mut self.pipe, &report);
+        if self.presence.is_none() {
+            exit_now(EXIT_PANICKED)
+        }
+        drop(self);
+        if cfg!(panic = "abort") {
+            // To go on would take the whole process along: the thread stays until that ends.
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}

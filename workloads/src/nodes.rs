@@ -1,0 +1,87 @@
+//! NUMA nodes of this machine as sysfs shows them. Called by the worker prologue, by work types
+//! that go round nodes, and for the pages in a report.
+
+use std::collections::BTreeMap;
+
+const DIR: &str = "/sys/devices/system/node";
+
+/// The CPUs of node `node`, or what the attempt to read them says. None for a memory-only node.
+pub(crate) fn cpus(node: usize) -> Result<Vec<usize>, std::io::Error> {
+    std::fs::read_to_string(format!("{DIR}/node{node}/cpulist")).map(|text| parse_list(&text))
+}
+
+/// Nodes that are online; node 0 alone where the kernel has no NUMA.
+pub(crate) fn online() -> Vec<usize> {
+    list("online")
+}
+
+/// Nodes that have memory for ordinary use.
+pub(crate) fn with_memory() -> Vec<usize> {
+    list("has_memory")
+}
+
+/// The CPUs of each online node that has any of `allowed`.
+pub(crate) fn within(allowed: &[usize]) -> Vec<Vec<usize>> {
+    let all = online().into_iter().map(|node| cpus(node).unwrap_or_default());
+    let within = all.map(|cpus| cpus.into_iter().filter(|cpu| allowed.contains(cpu)).collect());
+    within.filter(|cpus: &Vec<usize>| !cpus.is_empty()).collect()
+}
+
+/// Pages of the calling process by node: the sums of `N<node>=` in /proc/self/numa_maps.
+pub(crate) fn pages_of_process() -> Result<BTreeMap<usize, u64>, String> {
+    const PATH: &str = "/proc/self/numa_maps";
+    let text = std::fs::read_to_string(PATH).map_err(|e| format!("read({PATH}) failed: {e}"))?;
+    Ok(sum_pages(&text))
+}
+
+fn sum_pages(numa_maps: &str) -> BTreeMap<usize, u64> {
+    let mut pages = BTreeMap::new();
+    for field in numa_maps.split_whitespace() {
+        let counted = field.strip_prefix('N').and_then(|field| field.split_once('='));
+        let Some((node, count)) = counted else { continue };
+        if let (Ok(node), Ok(count)) = (node.parse(), count.parse::<u64>()) {
+            *pages.entry(node).or_insert(0) += count;
+        }
+    }
+    pages
+}
+
+fn list(file: &str) -> Vec<usize> {
+    let nodes = std::fs::read_to_string(format!("{DIR}/{file}"));
+    nodes.map_or_else(|_| vec![0], |text| parse_list(&text))
+}
+
+/// A list as sysfs has it, such as `0-3,8`.
+fn parse_list(text: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
+    };
+    text.trim().split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysfs_lists_have_ranges_and_may_be_empty() {
+        assert_eq!(parse_list("0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(parse_list("7"), [7]);
+        assert!(parse_list("\n").is_empty());
+    }
+
+    #[test]
+    fn pages_are_summed_by_node() {
+        let text = "55a0 default file=/bin/N0=7x mapped=3 N0=2 N1=1 kernelpagesize_kB=4\n\
+                    7ffc bind:1 anon=4 dirty=4 N1=4 kernelpagesize_kB=4\n";
+        assert_eq!(sum_pages(text), [(0, 2), (1, 5)].into());
+        assert_eq!(sum_pages("7ffc default\n"), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_node_that_is_not_there_is_an_error() {
+        assert!(cpus(99_999).is_err());
+        assert!(!online().is_empty() && !with_memory().is_empty());
+    }
+}
