@@ -1,13 +1,23 @@
 //! Types that create and end tasks.
 
 use super::catalogue::params::ForkExit;
-use super::{Finish, Work};
+use super::reference::Documented;
+use super::{Finish, Needs, Work};
 use crate::sys::process::{Fork, exit_now, fork};
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+impl Documented for ForkExit {}
+
 impl Work for ForkExit {
+    fn needs(&self) -> Needs {
+        Needs {
+            own_process: Some("it forks and waits, which takes a process with one thread"),
+            ..Needs::default()
+        }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
             match fork() {

@@ -1,9 +1,12 @@
 //! Types that work the page tables.
 
 use super::catalogue::params::PageFaultChurn;
+use super::reference::Documented;
 use super::{Finish, Rules, Work};
 use crate::sys::region::Region;
 use crate::worker::Worker;
+
+impl Documented for PageFaultChurn {}
 
 impl Work for PageFaultChurn {
     fn check(&self, rules: &mut Rules<'_>) {
