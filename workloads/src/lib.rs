@@ -49,7 +49,10 @@ pub use run::{Event, RunOptions, run};
 pub use scenario::{Scenario, ScenarioError};
 pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};
-pub use work::{AluWidth, CustomFn, FutexLockMode, Phase, WakeMechanism, WorkType, register};
+pub use work::{
+    AluWidth, CustomFn, FutexLockMode, Parameter, Phase, RENAMED, Reference, Role, Sampled,
+    WakeMechanism, WorkType, register,
+};
 
 /// What a user of the library writes workloads with.
 pub mod prelude {

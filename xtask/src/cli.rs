@@ -3,7 +3,7 @@
 use crate::qemu::AccelChoice;
 use crate::run::ConfigVia;
 use crate::units::{parse_disk, parse_mib};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,8 +33,10 @@ pub(crate) enum Command {
     /// Kernels: fetch one from its suite again.
     #[command(subcommand)]
     Kernel(KernelCommand),
-    /// Show what there is to choose from.
-    List,
+    /// Show what there is to choose from: work types, kernels, scenarios.
+    List(ListArgs),
+    /// Make docs/work-types.md anew from the catalogue of work types.
+    Docs(DocsArgs),
     /// Every check that CI makes, in order.
     Ci(CiArgs),
     /// Measurements that the documentation quotes; not part of the tests.
@@ -134,6 +136,31 @@ pub(crate) struct ReportArgs {
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only these [default: all].
+    #[arg(value_enum, value_name = "WHAT")]
+    pub(crate) what: Option<Listed>,
+    /// Print everything that is known of them as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `list` can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listed {
+    WorkTypes,
+    Kernels,
+    Scenarios,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DocsArgs {
+    /// Write nothing; fail if the page is not what would be written.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         Command::Check(args) => cmd::check::run(&args),
         Command::Report(args) => cmd::report::run(&args),
         Command::Kernel(command) => cmd::kernel::run(&command, &paths),
-        Command::List => cmd::list::run(&paths),
+        Command::List(args) => cmd::list::run(&args, &paths),
+        Command::Docs(args) => cmd::docs::run(&args, &paths),
         Command::Ci(args) => cmd::ci::run(&args, &paths),
         Command::Bench(command) => cmd::bench::run(&command, &paths),
     });

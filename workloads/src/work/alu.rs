@@ -1,6 +1,7 @@
 //! Types that keep the execution units of a CPU busy, or let them wait for memory.
 
 use super::catalogue::params::{AluHot, IpcVariance, SmtSiblingSpin};
+use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
 use crate::sys::simd::{Kernel, Lanes};
 use crate::worker::Worker;
@@ -64,6 +65,8 @@ const fn name_of(lanes: Lanes) -> &'static str {
     }
 }
 
+impl Documented for AluHot {}
+
 impl Work for AluHot {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let kernel = Kernel::widest_up_to(self.width.limit());
@@ -74,6 +77,10 @@ impl Work for AluHot {
         }
         Finish::Done
     }
+}
+
+impl Documented for SmtSiblingSpin {
+    const FACTS: Facts = Facts { group: "2", ..Facts::PLAIN };
 }
 
 impl Work for SmtSiblingSpin {
@@ -88,6 +95,8 @@ impl Work for SmtSiblingSpin {
         Finish::Done
     }
 }
+
+impl Documented for IpcVariance {}
 
 impl Work for IpcVariance {
     fn check(&self, rules: &mut Rules<'_>) {

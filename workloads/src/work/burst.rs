@@ -1,11 +1,17 @@
 //! Types that burn CPU for a time and then sleep.
 
 use super::catalogue::params::{Bursty, IdleChurn};
+use super::reference::{Documented, Facts};
 use super::{Finish, Rules, Work};
+use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use std::num::NonZeroU64;
+
+impl Documented for Bursty {
+    const FACTS: Facts = Facts { latency: &[(Latency::Timer, "each sleep")], ..Facts::PLAIN };
+}
 
 impl Work for Bursty {
     fn check(&self, rules: &mut Rules<'_>) {
@@ -25,6 +31,10 @@ impl Work for Bursty {
         }
         Finish::Done
     }
+}
+
+impl Documented for IdleChurn {
+    const FACTS: Facts = Facts { latency: &[(Latency::Timer, "each sleep")], ..Facts::PLAIN };
 }
 
 impl Work for IdleChurn {

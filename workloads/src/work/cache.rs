@@ -4,8 +4,10 @@
 use super::catalogue::params::{CachePipe, CachePressure, CacheYield};
 use super::memory::bytes_of_kb;
 use super::pair::{pipe_exchange, pipe_pair};
+use super::reference::{Documented, Facts};
 use super::spin::yield_once;
 use super::{Finish, Needs, Rules, Work};
+use crate::report::Latency;
 use crate::worker::Worker;
 use std::hint::black_box;
 
@@ -16,6 +18,8 @@ const UNCHECKED: u64 = 4096;
 /// A cache line: the stride of `CachePipe`.
 const LINE: usize = 64;
 
+impl Documented for CachePressure {}
+
 impl Work for CachePressure {
     fn check(&self, rules: &mut Rules<'_>) {
         check_size(rules, self.size_kb);
@@ -25,6 +29,10 @@ impl Work for CachePressure {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         press(w, self.size_kb, self.stride, |_| {})
     }
+}
+
+impl Documented for CacheYield {
+    const FACTS: Facts = Facts { latency: &[(Latency::Yield, "each call")], ..Facts::PLAIN };
 }
 
 impl Work for CacheYield {
@@ -49,6 +57,11 @@ fn press(w: &mut Worker<'_>, size_kb: usize, stride: usize, after: fn(&mut Worke
         after(w);
     }
     Finish::Done
+}
+
+impl Documented for CachePipe {
+    const FACTS: Facts =
+        Facts { group: "2", latency: &[(Latency::Wake, "both workers")], ..Facts::PLAIN };
 }
 
 impl Work for CachePipe {

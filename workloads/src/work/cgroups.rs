@@ -1,7 +1,9 @@
 //! A type that moves itself round cgroups of its own.
 
 use super::catalogue::params::CgroupChurn;
+use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
+use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::fs::{Mode, OFlags, mkdir, open, rmdir};
 use rustix::io::{Errno, write};
@@ -16,10 +18,22 @@ const MOST_GROUPS: u64 = 1000;
 /// Moves between two looks at where the kernel has the worker.
 const CHECK_EVERY: usize = 7;
 
+impl Documented for CgroupChurn {
+    const FACTS: Facts = Facts {
+        latency: &[(Latency::Timer, "each sleep")],
+        privilege: Some(
+            "a cgroup v2 of its own to write to, as root or by delegation; without, it fails",
+        ),
+        ..Facts::PLAIN
+    };
+}
+
 impl Work for CgroupChurn {
     fn needs(&self) -> Needs {
-        let why = "cgroup.procs moves a process with all its threads";
-        Needs { own_process: Some(why), ..Needs::default() }
+        Needs {
+            own_process: Some("a write to cgroup.procs moves the whole process"),
+            ..Needs::default()
+        }
     }
 
     fn check(&self, rules: &mut Rules<'_>) {

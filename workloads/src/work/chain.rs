@@ -4,7 +4,9 @@
 use super::catalogue::params::WakeChain;
 use super::fan::rounds;
 use super::pair::{read_token, wait_for_partner, wake, write_to};
+use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
+use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,11 @@ pub enum WakeMechanism {
     Futex,
 }
 
+impl Documented for WakeChain {
+    const FACTS: Facts =
+        Facts { group: "depth", latency: &[(Latency::Wake, "every worker")], ..Facts::PLAIN };
+}
+
 impl Work for WakeChain {
     fn needs(&self) -> Needs {
         let pipes = match self.wake {
@@ -29,8 +36,7 @@ impl Work for WakeChain {
             WakeMechanism::Futex => 0,
         };
         let role = |position| if position == 0 { "head" } else { "stage" };
-        let (group_size, lines) = (self.depth, self.depth);
-        Needs { group_size, lines, pipes, role, ..Needs::default() }
+        Needs { group_size: self.depth, lines: self.depth, pipes, role, ..Needs::default() }
     }
 
     fn check(&self, rules: &mut Rules<'_>) {

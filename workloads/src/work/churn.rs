@@ -2,6 +2,7 @@
 //! comes back at the end, also when the loop ends early.
 
 use super::catalogue::params::{AffinityChurn, NiceSweep, NumaMigrationChurn, PolicyChurn};
+use super::reference::{Documented, Facts};
 use super::{Finish, Work};
 use crate::config::SchedPolicy;
 use crate::nodes;
@@ -24,6 +25,17 @@ const MOST_NICE: i32 = 19;
 const CHECK_EVERY: usize = 7;
 /// SCHED_DEADLINE, the one policy whose times must come back.
 const DEADLINE: u32 = 6;
+
+impl Documented for NiceSweep {
+    const FACTS: Facts = Facts {
+        latency: &[(Latency::Yield, "each call")],
+        privilege: Some(
+            "CAP_SYS_NICE; without, it sweeps from 0 where RLIMIT_NICE is 20 or more, and \
+             otherwise climbs once from the configured nice value to 19 and stays there",
+        ),
+        ..Facts::PLAIN
+    };
+}
 
 impl Work for NiceSweep {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
@@ -51,6 +63,17 @@ impl Work for NiceSweep {
         check(w, "getpriority at the end", getpriority_process(None), |is| *is == configured);
         Finish::Done
     }
+}
+
+impl Documented for PolicyChurn {
+    const FACTS: Facts = Facts {
+        latency: &[(Latency::Yield, "each call")],
+        privilege: Some(
+            "CAP_SYS_NICE, or RLIMIT_RTPRIO for FIFO and RR and RLIMIT_NICE for IDLE; without, it \
+             goes through the policies that it may take and leave again",
+        ),
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for PolicyChurn {
@@ -83,6 +106,10 @@ impl Work for PolicyChurn {
     }
 }
 
+impl Documented for AffinityChurn {
+    const FACTS: Facts = Facts { latency: &[(Latency::Yield, "each call")], ..Facts::PLAIN };
+}
+
 impl Work for AffinityChurn {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let former = match Restore::new(sched_getaffinity(None), set_mask) {
@@ -101,6 +128,10 @@ impl Work for AffinityChurn {
         former.back(w, "sched_setaffinity to the configured CPUs");
         Finish::Done
     }
+}
+
+impl Documented for NumaMigrationChurn {
+    const FACTS: Facts = Facts { latency: &[(Latency::Timer, "each sleep")], ..Facts::PLAIN };
 }
 
 impl Work for NumaMigrationChurn {

@@ -3,8 +3,10 @@
 
 use super::catalogue::params::{AsymmetricWaker, PreemptStorm, RtStarvation};
 use super::fan::{LINES, done, follow, lead, rounds};
+use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
 use crate::config::{SchedClass, SchedPolicy};
+use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use std::time::Duration;
@@ -13,6 +15,21 @@ use std::time::Duration;
 const STORM_PRIORITY: u32 = 1;
 /// Long enough for a preempted wakee to get from its last call to its sleep.
 const LET_SLEEP: Duration = Duration::from_micros(100);
+
+impl Documented for AsymmetricWaker {
+    const FACTS: Facts = Facts {
+        group: "2",
+        latency: &[
+            (Latency::Wake, "the wakee"),
+            (Latency::Timer, "the waker's sleeps, if its class preempts the wakee's"),
+        ],
+        privilege: Some(
+            "CAP_SYS_NICE for `Deadline`, that or RLIMIT_RTPRIO for `Rt`; without, the worker \
+             keeps the workload's policy, and the report says so",
+        ),
+        ..Facts::PLAIN
+    };
+}
 
 impl Work for AsymmetricWaker {
     fn needs(&self) -> Needs {
@@ -54,6 +71,18 @@ fn rank(class: SchedClass) -> u8 {
     }
 }
 
+impl Documented for PreemptStorm {
+    const FACTS: Facts = Facts {
+        group: "cfs_workers + 1",
+        latency: &[(Latency::Timer, "the preemptor's sleeps")],
+        privilege: Some(
+            "CAP_SYS_NICE or RLIMIT_RTPRIO; without, the preemptor keeps the workload's policy, \
+             and the report says so",
+        ),
+        ..Facts::PLAIN
+    };
+}
+
 impl Work for PreemptStorm {
     fn needs(&self) -> Needs {
         let role = |position| if position == 0 { "preemptor" } else { "spinner" };
@@ -80,6 +109,17 @@ impl Work for PreemptStorm {
         }
         Finish::Done
     }
+}
+
+impl Documented for RtStarvation {
+    const FACTS: Facts = Facts {
+        group: "rt_workers + cfs_workers",
+        privilege: Some(
+            "CAP_SYS_NICE or RLIMIT_RTPRIO; without, nobody becomes SCHED_FIFO, and the report \
+             says so",
+        ),
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for RtStarvation {

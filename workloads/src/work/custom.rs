@@ -1,6 +1,7 @@
 //! `Custom`: the user's own work function. A user links `guest-init` with functions given to
 //! [`register`]; scenarios name them. The host has no such functions and keeps the name only.
 
+use super::reference::{Documented, Facts};
 use super::{Finish, Work, WorkType};
 use crate::report::WorkerReport;
 use crate::worker::Worker;
@@ -43,6 +44,10 @@ impl WorkType {
 
 fn unregistered(_: &AtomicBool) -> WorkerReport {
     WorkerReport::default()
+}
+
+impl Documented for Custom {
+    const FACTS: Facts = Facts { example: r#"{"Custom":{"name":"mine"}}"#, ..Facts::PLAIN };
 }
 
 impl Work for Custom {

@@ -3,6 +3,7 @@
 //! and the stamp that a woken worker reads is that of the very round that woke it.
 
 use super::catalogue::params::{FanOutCompute, FutexFanOut, ThunderingHerd};
+use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake};
 use super::{Finish, Needs, Rules, Work};
 use crate::report::Latency;
@@ -41,6 +42,11 @@ fn check_followers(rules: &mut Rules<'_>, field: &'static str, followers: usize)
     rules.require(field, holds, followers as u64, FOLLOWERS_RULE);
 }
 
+impl Documented for FutexFanOut {
+    const FACTS: Facts =
+        Facts { group: "fan_out + 1", latency: &[(Latency::Wake, "receivers")], ..Facts::PLAIN };
+}
+
 impl Work for FutexFanOut {
     fn needs(&self) -> Needs {
         led(self.fan_out, messenger_or_receiver)
@@ -64,6 +70,17 @@ impl Work for FutexFanOut {
             done(w, self.fan_out)
         })
     }
+}
+
+impl Documented for FanOutCompute {
+    const FACTS: Facts = Facts {
+        group: "fan_out + 1",
+        latency: &[
+            (Latency::Wake, "receivers"),
+            (Latency::Timer, "their sleeps, unless `sleep_usec` is 0"),
+        ],
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for FanOutCompute {
@@ -105,6 +122,14 @@ impl Work for FanOutCompute {
             done(w, self.fan_out)
         })
     }
+}
+
+impl Documented for ThunderingHerd {
+    const FACTS: Facts = Facts {
+        group: "waiters + 1",
+        latency: &[(Latency::Wake, "waiters"), (Latency::Timer, "the waker's sleeps")],
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for ThunderingHerd {

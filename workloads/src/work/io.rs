@@ -2,6 +2,7 @@
 //! their own anywhere else.
 
 use super::catalogue::params::{IoConvoy, IoRandRead, IoSyncWrite};
+use super::reference::{Documented, Facts};
 use super::{Finish, Work};
 use crate::handle::IoPlace;
 use crate::report::Latency;
@@ -25,6 +26,18 @@ const FILE_SIZE: u64 = 16 << 20;
 const READ_FILE_SIZE: u64 = 1 << 20;
 /// Iterations of [`IoConvoy`] between two flushes.
 const FLUSH_EVERY: u64 = 16;
+
+/// Outside a guest the types write to a file of their own.
+const DISK: Facts = Facts {
+    privilege: Some(
+        "in a guest with a disk the right to open it, which root has; without, it fails",
+    ),
+    ..Facts::PLAIN
+};
+
+impl Documented for IoSyncWrite {
+    const FACTS: Facts = Facts { latency: &[(Latency::Io, "each write and each flush")], ..DISK };
+}
 
 impl Work for IoSyncWrite {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
@@ -51,6 +64,10 @@ impl Work for IoSyncWrite {
     }
 }
 
+impl Documented for IoRandRead {
+    const FACTS: Facts = Facts { latency: &[(Latency::Io, "each read")], ..DISK };
+}
+
 impl Work for IoRandRead {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let target = match Target::direct(w) {
@@ -63,6 +80,10 @@ impl Work for IoRandRead {
         }
         Finish::Done
     }
+}
+
+impl Documented for IoConvoy {
+    const FACTS: Facts = Facts { latency: &[(Latency::Io, "each write, read and flush")], ..DISK };
 }
 
 impl Work for IoConvoy {

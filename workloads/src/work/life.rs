@@ -1,16 +1,21 @@
 //! Types that create and end tasks.
 
 use super::catalogue::params::ForkExit;
+use super::reference::Documented;
 use super::{Finish, Needs, Work};
 use crate::sys::process::{Fork, exit_now, fork};
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+impl Documented for ForkExit {}
+
 impl Work for ForkExit {
     fn needs(&self) -> Needs {
-        let why = "a child forked beside other threads may find their locks held";
-        Needs { own_process: Some(why), ..Needs::default() }
+        Needs {
+            own_process: Some("it forks and waits, which takes a process with one thread"),
+            ..Needs::default()
+        }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {

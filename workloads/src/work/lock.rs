@@ -2,6 +2,7 @@
 //! mark, line 2 counts the rounds of priority inversion and line 3 those who begin them no more.
 
 use super::catalogue::params::{MutexContention, PriorityInversion};
+use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake};
 use super::{Finish, Needs, Rules, Work};
 use crate::config::SchedPolicy;
@@ -36,6 +37,14 @@ pub enum FutexLockMode {
     Plain,
     /// FUTEX_LOCK_PI: the holder inherits the priority of the highest waiter.
     Pi,
+}
+
+impl Documented for MutexContention {
+    const FACTS: Facts = Facts {
+        group: "contenders",
+        latency: &[(Latency::Lock, "each acquisition")],
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for MutexContention {
@@ -130,6 +139,21 @@ impl PriorityInversion {
         }
         Ok(())
     }
+}
+
+impl Documented for PriorityInversion {
+    const FACTS: Facts = Facts {
+        group: "high_count + medium_count + low_count",
+        latency: &[
+            (Latency::Lock, "high and low, each acquisition"),
+            (Latency::Timer, "low, its sleep after each round"),
+        ],
+        privilege: Some(
+            "CAP_SYS_NICE or RLIMIT_RTPRIO; without, the tiers keep the workload's policy, and the \
+             report says so",
+        ),
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for PriorityInversion {

@@ -1,8 +1,10 @@
 //! Types that work the page tables: pages that come and go, and pages that move between nodes.
 
 use super::catalogue::params::{NumaWorkingSetSweep, PageFaultChurn};
+use super::reference::{Documented, Facts};
 use super::{Finish, Rules, Work};
 use crate::nodes;
+use crate::report::Latency;
 use crate::sys::numa::MAX_NODES;
 use crate::sys::region::Region;
 use crate::worker::Worker;
@@ -11,6 +13,12 @@ use std::time::Duration;
 
 /// Sweeps between two looks at where the pages are; prime, so that it goes round with the nodes.
 const CHECK_EVERY: usize = 7;
+
+impl Documented for PageFaultChurn {}
+
+impl Documented for NumaWorkingSetSweep {
+    const FACTS: Facts = Facts { latency: &[(Latency::Timer, "each sleep")], ..Facts::PLAIN };
+}
 
 impl Work for PageFaultChurn {
     fn check(&self, rules: &mut Rules<'_>) {

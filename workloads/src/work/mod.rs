@@ -1,9 +1,11 @@
 //! The work types. `catalogue` declares each with its parameters and defaults, a family file
-//! holds its loop. Nothing outside this folder looks at variants: `handle` asks a [`Work`] once
+//! holds its loop, `reference` tells people about them. Nothing outside this folder looks at variants: `handle` asks a [`Work`] once
 //! per worker what it needs and then runs it.
 
 mod catalogue;
 mod custom;
+mod parameter;
+mod reference;
 
 mod alu;
 mod burst;
@@ -29,11 +31,14 @@ pub use catalogue::WorkType;
 pub use chain::WakeMechanism;
 pub use custom::{CustomFn, register};
 pub use lock::FutexLockMode;
+pub use parameter::Parameter;
+pub use reference::{RENAMED, Reference, Role, Sampled};
 pub use sequence::Phase;
 
 use crate::config::{ConfigError, WorkTypeValidationError};
 use crate::report::WorkerReport;
 use crate::worker::Worker;
+
 /// What the loop of one type is: `params::X` of the catalogue implements it in a family file.
 pub(crate) trait Work: Send + Sync {
     /// Resources that the parent must prepare, and how positions in a group differ.
@@ -77,7 +82,7 @@ pub(crate) struct Needs {
     pub(crate) events: bool,
     /// What a worker is called in the report, by its position in the group.
     pub(crate) role: fn(position: usize) -> &'static str,
-    /// Why a worker must be a process of its own, if it must.
+    /// Why a worker must be a process of its own, `None` if it may be a thread.
     pub(crate) own_process: Option<&'static str>,
 }
 

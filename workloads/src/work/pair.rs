@@ -2,6 +2,7 @@
 //! serves first; an iteration is one hand-over and one receipt for each.
 
 use super::catalogue::params::{FutexPingPong, PipeIo};
+use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake, read_byte, write_byte};
 use super::{Finish, Needs, Work};
 use crate::report::Latency;
@@ -15,9 +16,9 @@ const fn pair(pipes: usize) -> Needs {
         group_size: 2,
         lines: 2,
         pipes,
-        role: |position| ["server", "returner"][position % 2],
         events: false,
         own_process: None,
+        role: |position| ["server", "returner"][position % 2],
     }
 }
 
@@ -31,6 +32,11 @@ pub(super) fn pipe_exchange(w: &mut Worker<'_>, work: impl FnMut(&mut Worker<'_>
     alternate(w, work, write_token, read_token)
 }
 
+impl Documented for PipeIo {
+    const FACTS: Facts =
+        Facts { group: "2", latency: &[(Latency::Wake, "both workers")], ..Facts::PLAIN };
+}
+
 impl Work for PipeIo {
     fn needs(&self) -> Needs {
         pipe_pair()
@@ -39,6 +45,11 @@ impl Work for PipeIo {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         pipe_exchange(w, |w| w.spin(self.burst_iters))
     }
+}
+
+impl Documented for FutexPingPong {
+    const FACTS: Facts =
+        Facts { group: "2", latency: &[(Latency::Wake, "both workers")], ..Facts::PLAIN };
 }
 
 impl Work for FutexPingPong {

@@ -3,6 +3,7 @@
 //! and then leave.
 
 use super::catalogue::params::{EpollStorm, ProducerConsumerImbalance};
+use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake, interrupted};
 use super::{Finish, Needs, Rules, Work};
 use crate::report::Latency;
@@ -90,6 +91,17 @@ impl ProducerConsumerImbalance {
         }
         Ok(())
     }
+}
+
+impl Documented for ProducerConsumerImbalance {
+    const FACTS: Facts = Facts {
+        group: "producers + consumers",
+        latency: &[
+            (Latency::Wake, "who slept on a full or an empty queue"),
+            (Latency::Timer, "producers' sleeps between items"),
+        ],
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for ProducerConsumerImbalance {
@@ -256,6 +268,17 @@ impl EpollStorm {
         }
         Ok(())
     }
+}
+
+impl Documented for EpollStorm {
+    const FACTS: Facts = Facts {
+        group: "producers + consumers",
+        latency: &[(
+            Latency::Wake,
+            "consumers that waited for an event, producers that waited for room",
+        )],
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for EpollStorm {

@@ -1,6 +1,7 @@
 //! A compound type: phases of the user's, one after the other.
 
 use super::io::unnamed_file;
+use super::reference::{Documented, Facts};
 use super::{Finish, Rules, Work, WorkType};
 use crate::clock;
 use crate::handle::IoPlace;
@@ -49,6 +50,18 @@ impl WorkType {
     pub fn sequence(first: Phase, rest: Vec<Phase>) -> Self {
         Self::Sequence { first, rest }
     }
+}
+
+impl Documented for Sequence {
+    const FACTS: Facts = Facts {
+        latency: &[
+            (Latency::Timer, "each sleep of a `Sleep` or `Io` phase"),
+            (Latency::Yield, "each call of a `Yield` phase"),
+            (Latency::Io, "each write of an `Io` phase"),
+        ],
+        example: r#"{"Sequence":{"first":{"Spin":"100ms"},"rest":[{"Sleep":"50ms"},{"Io":"20ms"}]}}"#,
+        ..Facts::PLAIN
+    };
 }
 
 impl Work for Sequence {

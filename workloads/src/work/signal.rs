@@ -3,6 +3,7 @@
 //! many it has sent.
 
 use super::catalogue::params::SignalStorm;
+use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake};
 use super::{Finish, Needs, Work};
 use crate::sys::process::{counting_interrupts, interrupt_thread};
@@ -14,6 +15,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 /// Stages of a worker: it may be sent signals from HERE on, and sends none after DONE.
 const HERE: u32 = 1;
 const DONE: u32 = 2;
+
+impl Documented for SignalStorm {
+    const FACTS: Facts = Facts { group: "2", ..Facts::PLAIN };
+}
 
 impl Work for SignalStorm {
     fn needs(&self) -> Needs {

@@ -1,6 +1,7 @@
 //! CPU-bound types: spinning, yielding, both.
 
 use super::catalogue::params::{Mixed, SpinWait, YieldHeavy};
+use super::reference::{Documented, Facts};
 use super::{Finish, Work};
 use crate::report::Latency;
 use crate::worker::Worker;
@@ -8,6 +9,8 @@ use rustix::thread::sched_yield;
 
 /// Spin steps of one iteration: long enough to dwarf the bookkeeping, short enough to stop soon.
 const STEPS: u64 = 1024;
+
+impl Documented for SpinWait {}
 
 impl Work for SpinWait {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
@@ -18,6 +21,10 @@ impl Work for SpinWait {
     }
 }
 
+impl Documented for YieldHeavy {
+    const FACTS: Facts = Facts { latency: &[(Latency::Yield, "each call")], ..Facts::PLAIN };
+}
+
 impl Work for YieldHeavy {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
@@ -26,6 +33,10 @@ impl Work for YieldHeavy {
         }
         Finish::Done
     }
+}
+
+impl Documented for Mixed {
+    const FACTS: Facts = Facts { latency: &[(Latency::Yield, "each call")], ..Facts::PLAIN };
 }
 
 impl Work for Mixed {

@@ -1,5 +1,6 @@
 //! Each type runs, works and says what it measured, as an ordinary user too.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use workloads::prelude::*;
 use workloads::{Latency, SchedClass, WakeMechanism, WorkloadHandle};
@@ -13,6 +14,13 @@ fn run(work_type: WorkType) -> Vec<WorkerReport> {
     handle.start();
     handle.wait_until(Instant::now() + Duration::from_millis(200)).unwrap();
     handle.stop_and_collect(Duration::from_secs(5))
+}
+
+/// What the reference says that a type samples.
+fn documented(name: &str) -> BTreeSet<Latency> {
+    let types = WorkType::reference().unwrap();
+    let of = types.iter().find(|of| of.name == name).unwrap();
+    of.latency.iter().map(|sampled| sampled.kind).collect()
 }
 
 #[test]
@@ -34,6 +42,8 @@ fn every_type_works_and_its_counters_hold_together() {
             assert!(report.work_units > 0, "{name}");
             assert!(report.cpu_time_ns.unwrap() <= report.wall_time_ns, "{name}: {report:?}");
             assert!(!report.cpus_used.is_empty(), "{name}");
+            let named = documented(name);
+            assert!(report.latency.keys().all(|kind| named.contains(kind)), "{name}: {named:?}");
             assert!(report.max_gap_ns.unwrap() <= report.wall_time_ns, "{name}");
             // An ordinary user may raise its nice value and not lower it again.
             let one_way = *name == "NiceSweep" && !rustix::process::geteuid().is_root();
@@ -68,7 +78,29 @@ fn each_type_samples_the_latency_it_is_about() {
         for report in run(work_type) {
             let kinds: Vec<_> = report.latency.keys().collect();
             assert_eq!(kinds, [&kind], "{}", report.work_type);
+            assert_eq!(documented(&report.work_type), BTreeSet::from([kind]));
         }
+    }
+}
+
+#[test]
+fn types_that_sample_several_things_sample_what_the_reference_names() {
+    let rest = vec![Phase::Yield(MS), Phase::Io(MS)];
+    for work_type in [
+        WorkType::futex_fan_out(3, 64),
+        WorkType::fan_out_compute(3, 4, 1, 10),
+        WorkType::thundering_herd(3, 2, 1),
+        WorkType::mutex_contention(2, 64, 64),
+        WorkType::from_name("PriorityInversion").unwrap(),
+        WorkType::producer_consumer_imbalance(1, 1, 200, 1, 4),
+        WorkType::epoll_storm(1, 2, 4),
+        WorkType::preempt_storm(1, 64, 1000),
+        WorkType::sequence(Phase::Sleep(MS), rest),
+    ] {
+        let named = documented(work_type.name());
+        let reports = run(work_type);
+        let seen: BTreeSet<_> = reports.iter().flat_map(|r| r.latency.keys().copied()).collect();
+        assert_eq!(seen, named, "{}", reports[0].work_type);
     }
 }
 

@@ -1,56 +1,143 @@
-//! `xtask list`: work types, kernels and scenarios to choose from.
+//! `xtask list`: work types, kernels and scenarios to choose from, for people or as JSON.
 
 use super::input;
+use crate::cli::{ListArgs, Listed};
 use crate::error::exit;
-use crate::kernel;
+use crate::kernel::{self, Named};
 use crate::paths::Paths;
 use crate::progress::to_stdout;
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 use std::io::Write;
-use workloads::WorkType;
+use std::path::PathBuf;
+use workloads::{Reference, WorkSpec, WorkType};
 
-pub(crate) fn run(paths: &Paths) -> Result<u8> {
-    to_stdout(|out| list(paths, out))?;
+/// What was asked for; the rest is absent.
+#[derive(Debug, Serialize)]
+struct Listing {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work_types: Option<Vec<Reference>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernels: Option<Vec<Named>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scenarios: Option<Vec<Ready>>,
+}
+
+/// A scenario of the repository.
+#[derive(Debug, Serialize)]
+struct Ready {
+    file: String,
+    workers: usize,
+    work_types: Vec<String>,
+}
+
+pub(crate) fn run(args: &ListArgs, paths: &Paths) -> Result<u8> {
+    let listing = Listing::of(args.what, paths)?;
+    to_stdout(|out| match args.json {
+        true => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&listing)?)?),
+        false => listing.print(out),
+    })?;
     Ok(exit::PASS)
 }
 
-fn list(paths: &Paths, out: &mut impl Write) -> Result<()> {
-    writeln!(out, "Work types, with their default parameters:")?;
-    for name in WorkType::ALL_NAMES {
-        let shape = match WorkType::from_name(name) {
-            Some(work_type) => serde_json::to_string(&work_type)?,
-            None if *name == "Sequence" => {
-                r#"{"Sequence":{"first":{"Spin":"100ms"},"rest":[{"Sleep":"50ms"}]}}"#.into()
+impl Listing {
+    fn of(what: Option<Listed>, paths: &Paths) -> Result<Self> {
+        let wanted = |kind| what.is_none_or(|what| what == kind);
+        Ok(Self {
+            work_types: wanted(Listed::WorkTypes).then(WorkType::reference).transpose()?,
+            kernels: wanted(Listed::Kernels).then(|| kernel::named(paths)).transpose()?,
+            scenarios: wanted(Listed::Scenarios).then(|| ready(paths)).transpose()?,
+        })
+    }
+
+    fn print(&self, out: &mut impl Write) -> Result<()> {
+        if let Some(types) = &self.work_types {
+            writeln!(
+                out,
+                "Work types: workers in a group, what each does, JSON with the defaults"
+            )?;
+            for family in types.chunk_by(|a, b| a.family == b.family) {
+                writeln!(out, "\n  {}:", family.first().map_or("", |of| of.family))?;
+                for Reference { name, group_size, summary, work_type, .. } in family {
+                    writeln!(out, "    {name:26}{group_size}  {summary}  {work_type}")?;
+                }
             }
-            None => format!("{{\"{name}\":{{\"name\":\"..\"}}}}"),
-        };
-        writeln!(out, "  {shape}")?;
+        }
+        if let Some(kernels) = &self.kernels {
+            writeln!(
+                out,
+                "\nKernels (--kernel takes these names, paths and debian:SUITE/FLAVOUR):"
+            )?;
+            for Named { name, spec, text } in kernels {
+                writeln!(out, "  {name:24} {spec}  {text}")?;
+            }
+        }
+        if let Some(scenarios) = &self.scenarios {
+            writeln!(out, "\nScenarios:")?;
+            for Ready { file, workers, work_types } in scenarios {
+                writeln!(out, "  {file:24} {workers} workers: {}", work_types.join(" + "))?;
+            }
+        }
+        Ok(())
     }
-    writeln!(out, "\nKernels (--kernel takes these names, paths and debian:SUITE/FLAVOUR):")?;
-    for entry in kernel::named(paths)? {
-        writeln!(out, "  {:24} {}  {}", entry.name, entry.spec, entry.text)?;
-    }
-    writeln!(out, "\nScenarios:")?;
-    list_scenarios(paths, out)
 }
 
-fn list_scenarios(paths: &Paths, out: &mut impl Write) -> Result<()> {
+fn ready(paths: &Paths) -> Result<Vec<Ready>> {
     let dir = paths.repo.join("scenarios");
     let entries =
         std::fs::read_dir(&dir).with_context(|| format!("read_dir(`{}`) failed", dir.display()))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "json"));
     files.sort();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "json")) {
-        let scenario = input::load(file)?;
-        let types: Vec<_> =
-            scenario.workload.specs().iter().map(|spec| spec.work_type.name().to_owned()).collect();
-        let shown = file.strip_prefix(&paths.repo).unwrap_or(file).display().to_string();
-        writeln!(
-            out,
-            "  {shown:24} {} workers: {}",
-            scenario.workload.total_workers(),
-            types.join(" + ")
-        )?;
+    let ready = |file: &PathBuf| {
+        let workload = input::load(file)?.workload;
+        let name = |spec: &WorkSpec| spec.work_type.name().to_owned();
+        Ok(Ready {
+            file: file.strip_prefix(&paths.repo).unwrap_or(file).display().to_string(),
+            workers: workload.total_workers(),
+            work_types: workload.specs().iter().map(name).collect(),
+        })
+    };
+    files.iter().map(ready).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn listing(what: Option<Listed>) -> Listing {
+        let repo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        Listing::of(what, &Paths::below(repo)).unwrap()
     }
-    Ok(())
+
+    #[test]
+    fn a_list_has_what_was_asked_for_and_nothing_else() {
+        for (what, keys) in [
+            (Some(Listed::WorkTypes), &["work_types"][..]),
+            (Some(Listed::Kernels), &["kernels"]),
+            (Some(Listed::Scenarios), &["scenarios"]),
+            (None, &["kernels", "scenarios", "work_types"]),
+        ] {
+            let json = serde_json::to_value(listing(what)).unwrap();
+            assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
+            assert!(json.as_object().unwrap().values().all(|of| !of[0].is_null()), "{json}");
+        }
+    }
+
+    #[test]
+    fn every_type_has_a_line_that_ends_with_what_a_scenario_takes() {
+        let mut printed = Vec::new();
+        listing(Some(Listed::WorkTypes)).print(&mut printed).unwrap();
+        let printed = String::from_utf8(printed).unwrap();
+        for name in WorkType::ALL_NAMES {
+            let mut lines = printed
+                .lines()
+                .filter(|line| line.split_whitespace().next().is_some_and(|word| word == *name));
+            let (line, another) = (lines.next().unwrap(), lines.next());
+            let (_, json) = line.rsplit_once("  ").unwrap();
+            serde_json::from_str::<WorkType>(json).unwrap();
+            assert_eq!(another, None, "{name}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod ci;
+pub(crate) mod docs;
 pub(crate) mod host;
 pub(crate) mod kernel;
 pub(crate) mod list;

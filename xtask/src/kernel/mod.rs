@@ -26,7 +26,7 @@ use std::path::PathBuf;
 pub(crate) use modules::LoadedModules;
 #[cfg(test)]
 pub(crate) use modules::Module;
-pub(crate) use spec::{default_spec, named};
+pub(crate) use spec::{Named, default_spec, named};
 
 /// One scheduler kernel, resolved.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use workloads::nearest;
@@ -41,7 +41,7 @@ struct Catalogue {
 }
 
 /// A kernel that has a name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Named {
     pub(crate) name: String,
