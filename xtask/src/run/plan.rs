@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, DiskFile, Guest};
+use crate::qemu::{Accel, DiskFile, Guest, Layout};
 use crate::run::Folder;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -108,8 +108,7 @@ pub(crate) struct BootPlan {
     pub(crate) scenario: Scenario,
     pub(crate) via: ConfigVia,
     pub(crate) cpu_model: Option<String>,
-    pub(crate) cpus: usize,
-    pub(crate) memory_mib: u64,
+    pub(crate) layout: Layout,
     pub(crate) disk: Disk,
     pub(crate) kernel_args: Vec<String>,
 }
@@ -125,8 +124,7 @@ impl BootPlan {
         Ok(Guest {
             accel,
             cpu_model: self.cpu_model.clone(),
-            cpus: self.cpus,
-            memory_mib: self.memory_mib,
+            layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
             cmdline: cmdline(accel, &text, self.via, &self.disk, &self.kernel_args),
