@@ -6,6 +6,7 @@ mod bench;
 mod behaviour;
 mod input;
 mod main_job;
+mod topology;
 mod transport;
 mod types_cache;
 mod types_churn;
