@@ -5,15 +5,20 @@ use rustix::param::page_size;
 use std::fs::read_to_string;
 use std::path::Path;
 
+const CPUS: &str = "/sys/devices/system/cpu";
+
 /// The first frame.
 pub(crate) fn hello(started_ns: u64) -> Hello {
     let uname = rustix::system::uname();
     let version = uname.version().to_string_lossy().into_owned();
+    let siblings = list_len(&format!("{CPUS}/cpu0/topology/thread_siblings_list"));
     Hello {
         protocol: VERSION,
         release: uname.release().to_string_lossy().into_owned(),
-        cpus: list_len("/sys/devices/system/cpu/online"),
+        cpus: list_len(&format!("{CPUS}/online")),
         nodes: list_len("/sys/devices/system/node/online").max(1),
+        threads_per_core: (siblings > 0).then_some(siblings),
+        dies: dies(),
         memory_kib: memory_kib(),
         features: features(&version),
         version,
@@ -25,6 +30,16 @@ pub(crate) fn hello(started_ns: u64) -> Hello {
 pub(crate) fn clocksource() -> Option<String> {
     let name = trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     (!name.is_empty()).then_some(name)
+}
+
+/// The number of dies, each counted at the first of its CPUs.
+fn dies() -> Option<usize> {
+    let leads = |cpu: &usize| {
+        let die = trimmed(&format!("{CPUS}/cpu{cpu}/topology/die_cpus_list"));
+        die.split(['-', ',']).next().and_then(|first| first.parse().ok()) == Some(*cpu)
+    };
+    let count = (0..list_len(&format!("{CPUS}/possible"))).filter(leads).count();
+    (count > 0).then_some(count)
 }
 
 fn features(version: &str) -> Vec<String> {

@@ -91,6 +91,10 @@ pub struct Hello {
     pub cpus: usize,
     /// NUMA nodes that are online.
     pub nodes: usize,
+    /// SMT siblings in the core of CPU 0, itself included.
+    pub threads_per_core: Option<usize>,
+    /// Dies of all sockets together.
+    pub dies: Option<usize>,
     /// Memory that the kernel manages.
     pub memory_kib: u64,
     /// What this kernel's scheduler offers, `sched_ext` or `preempt:lazy`.

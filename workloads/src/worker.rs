@@ -495,7 +495,10 @@ impl<'a> Worker<'a> {
         report.wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
         self.counters.end(self.moves_seen, &mut report);
         match self.numa_pages.map_or_else(pages_of_process, Ok) {
-            Ok(pages) => report.numa_pages = pages,
+            Ok(pages) => {
+                let by_name = pages.into_iter().map(|(node, count)| (node.to_string(), count));
+                report.numa_pages = by_name.collect();
+            }
             Err(why) => {
                 report.unavailable.insert("numa_pages".into(), why);
             }

@@ -1,6 +1,6 @@
 //! The command line: every command and option with its help. Read by `main`.
 
-use crate::qemu::AccelChoice;
+use crate::qemu::{AccelChoice, Numa, Topology};
 use crate::run::ConfigVia;
 use crate::units::{parse_disk, parse_mib};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -54,9 +54,15 @@ pub(crate) struct VmArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// Virtual CPUs.
+    /// Virtual CPUs: cores of one socket, or of as many sockets as there are nodes.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=255))]
     pub(crate) cpus: u16,
+    /// Sockets, dies, cores and threads instead of --cpus, as 2s4c2t; a missing part is 1.
+    #[arg(long, value_name = "SHAPE", conflicts_with = "cpus")]
+    pub(crate) topology: Option<Topology>,
+    /// NUMA nodes; CPUs and memory are split evenly.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) numa: Numa,
     /// Memory, as 512M or 2G.
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_mib)]
     pub(crate) memory: u64,

@@ -7,7 +7,7 @@ use crate::image;
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
-use crate::qemu::{self, Accel, Decision, remember_kvm};
+use crate::qemu::{self, Accel, Decision, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
     BootPlan, Console, DISK_DRIVER, Folder, HostFacts, Limits, Observed, Stop, Timings, Verdict,
@@ -53,18 +53,19 @@ pub(crate) fn run_once(
     let qemu = qemu::version()?;
     let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
     input::apply(&args.overrides, &mut scenario)?;
-    check_against_machine(&scenario, args)?;
+    let layout = layout(args)?;
+    check_against_machine(&scenario, &layout)?;
     if args.init.is_none() {
         input::refuse_unlinked(&scenario, "pass --init with a program that registers it")?;
     }
-    let plan = plan(args, scenario, paths, progress)?;
+    let plan = plan(args, scenario, layout, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
     let decision = args.accel.decide(paths);
     let mut facts = host_facts(&plan, &qemu, &decision);
     let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
-    let checks = judge(&plan.scenario, &seen.reports, plan.cpus);
-    let (verdict, advice) = conclude(&seen, &plan.scenario, &checks);
+    let checks = judge(&plan.scenario, &seen.reports, plan.layout.cpus());
+    let (verdict, advice) = conclude(&seen, &plan.scenario, &plan.layout, &checks);
     let doubt = accel == Accel::Kvm && matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
     let advice = advice.map(|text| if doubt { text + BLAME_KVM } else { text });
     if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
@@ -77,20 +78,45 @@ pub(crate) fn run_once(
     Ok((report, folder))
 }
 
+fn layout(args: &VmArgs) -> Result<Layout> {
+    match args.topology {
+        Some(topology) => Layout::new(topology, args.numa, args.memory),
+        None => Layout::of_cpus(usize::from(args.cpus), args.numa, args.memory),
+    }
+}
+
 /// What this machine will not have, whatever the kernel.
-fn check_against_machine(scenario: &Scenario, args: &VmArgs) -> Result<()> {
-    let cpus = usize::from(args.cpus);
+fn check_against_machine(scenario: &Scenario, layout: &Layout) -> Result<()> {
+    let cpus = layout.cpus();
     for (set, spec) in scenario.workload.specs().iter().enumerate() {
         if let Some(cpu) = spec.affinity.named_cpus().find(|cpu| *cpu >= cpus) {
             let message =
                 format!("set {set} is bound to CPU {cpu}, the guest has CPUs 0 to {}", cpus - 1);
-            return Err(Refusal::input(message, "raise --cpus or change the affinity").into());
+            return Err(Refusal::input(
+                message,
+                "raise --cpus or --topology, or change the affinity",
+            )
+            .into());
+        }
+        let nodes = spec.mem_policy.named_nodes().into_iter();
+        let nodes = nodes.chain(spec.numa_node.map(|node| node as usize));
+        if let Some(node) = nodes.filter(|node| *node >= layout.nodes()).max() {
+            let message =
+                format!("set {set} names NUMA node {node}, the guest has {}", layout.nodes());
+            let fix = format!("pass --numa {} or change the scenario", node + 1);
+            return Err(Refusal::input(message, fix).into());
         }
     }
     Ok(())
 }
 
-fn plan(args: &VmArgs, scenario: Scenario, paths: &Paths, progress: &Progress) -> Result<BootPlan> {
+fn plan(
+    args: &VmArgs,
+    scenario: Scenario,
+    layout: Layout,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<BootPlan> {
     let kernel = resolve_kernel(args, paths, progress)?;
     let modules = image::modules(&kernel, paths)?;
     let has_disk_driver = !modules.missing.iter().any(|name| name == DISK_DRIVER)
@@ -108,8 +134,7 @@ fn plan(args: &VmArgs, scenario: Scenario, paths: &Paths, progress: &Progress) -
         scenario,
         via,
         cpu_model: args.cpu_model.clone(),
-        cpus: usize::from(args.cpus),
-        memory_mib: args.memory,
+        layout,
         disk: args.disk.clone(),
         kernel_args: args.kernel_arg.clone(),
     })
@@ -143,7 +168,7 @@ fn boot(
         remember_kvm(true, "a guest reached PID 1 under KVM", paths)?;
         return Ok((decision.accel, seen));
     }
-    let what = conclude(&seen, &plan.scenario, &[]).1.unwrap_or_default();
+    let what = conclude(&seen, &plan.scenario, &plan.layout, &[]).1.unwrap_or_default();
     progress.step(format!("no guest lives under KVM here ({what}); using TCG"));
     folder.set_aside(KVM_TRIAL)?;
     facts.accel = Accel::Tcg.name().into();

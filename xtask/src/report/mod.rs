@@ -32,7 +32,7 @@ pub(crate) struct RunReport {
     pub(crate) totals: Totals,
     /// What the kernel complained about on its console, allowed or not.
     pub(crate) splats: Vec<Splat>,
-    /// What the guest remarked, in order.
+    /// What the guest remarked, in order, and where it is not what was asked for.
     pub(crate) notes: Vec<String>,
 }
 
@@ -52,8 +52,13 @@ pub(crate) struct KernelFacts {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MachineFacts {
     pub(crate) cpus: usize,
-    /// Sockets, cores and threads, as `1s2c1t`.
+    /// Sockets, dies if there are several in one, cores and threads, as `1s2c1t`.
     pub(crate) topology: String,
+    /// NUMA nodes.
+    #[serde(default = "one")]
+    pub(crate) nodes: usize,
+    /// Siblings in a core, as the guest's kernel sees them.
+    pub(crate) threads_per_core: Option<usize>,
     pub(crate) memory_mib: u64,
     pub(crate) accel: String,
     pub(crate) deterministic: bool,
@@ -95,6 +100,9 @@ impl RunReport {
         let mut workers = seen.reports;
         workers.sort_by_key(|worker| worker.index);
         let hello = seen.hello;
+        let mut notes = seen.notes;
+        let differences = hello.iter().flat_map(|hello| plan.layout.differences(hello));
+        notes.extend(differences.map(|difference| difference.to_string()));
         let (source, io, modules, scenario) = match seen.plan {
             Some(p) => (Some(p.source), Some(p.io), p.modules, p.scenario),
             None => (None, None, Vec::new(), plan.scenario.clone()),
@@ -105,7 +113,7 @@ impl RunReport {
             verdict,
             advice,
             kernel: kernel_facts(plan, hello.as_ref(), modules),
-            machine: machine_facts(plan, clocksource, accel, qemu),
+            machine: machine_facts(plan, hello.as_ref(), clocksource, accel, qemu),
             scheduler: None,
             scenario,
             scenario_source: source,
@@ -113,7 +121,7 @@ impl RunReport {
             totals: totals(&workers, io, disk),
             workers,
             splats: seen.console.splats,
-            notes: seen.notes,
+            notes,
         }
     }
 }
@@ -135,19 +143,27 @@ fn kernel_facts(plan: &BootPlan, hello: Option<&Hello>, modules: Vec<String>) ->
 
 fn machine_facts(
     plan: &BootPlan,
+    hello: Option<&Hello>,
     clocksource: Option<String>,
     accel: &str,
     qemu: &str,
 ) -> MachineFacts {
     MachineFacts {
-        cpus: plan.cpus,
-        topology: format!("1s{}c1t", plan.cpus),
-        memory_mib: plan.memory_mib,
+        cpus: plan.layout.cpus(),
+        topology: plan.layout.topology().to_string(),
+        nodes: plan.layout.nodes(),
+        threads_per_core: hello.and_then(|hello| hello.threads_per_core),
+        memory_mib: plan.layout.memory_mib(),
         accel: accel.to_owned(),
         deterministic: false,
         qemu: qemu.to_owned(),
         clocksource,
     }
+}
+
+/// For reports that were written when all guests had one node.
+fn one() -> usize {
+    1
 }
 
 /// Sums over `workers`. A counter that one of them lacks has no sum.

@@ -23,9 +23,13 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
     if let Some(advice) = &report.advice {
         writeln!(out, "  {advice}")?;
     }
+    let nodes = match machine.nodes {
+        1 => String::new(),
+        nodes => format!(", {nodes} NUMA nodes"),
+    };
     writeln!(
         out,
-        "  {} CPUs ({}), {} MiB, {}, QEMU {}, clock {}, seed {}",
+        "  {} CPUs ({}{nodes}), {} MiB, {}, QEMU {}, clock {}, seed {}",
         machine.cpus,
         machine.topology,
         machine.memory_mib,

@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, DiskFile, Guest};
+use crate::qemu::{Accel, DiskFile, Guest, Layout};
 use crate::run::Folder;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -37,9 +37,14 @@ const KERNEL_ARGS: &[&str] = &[
     "panic_sys_info=all_bt",
 ];
 
-/// TCG has one time stamp counter for all vCPUs, whatever kernels conclude from how they take
-/// turns; without it CLOCK_MONOTONIC would be a device access.
-const TCG_ARGS: &[&str] = &["tsc=reliable"];
+/// What emulated guests need beside it.
+const TCG_ARGS: &[&str] = &[
+    // One time stamp counter for all vCPUs, whatever kernels conclude from how they take turns;
+    // without it CLOCK_MONOTONIC would be a device access.
+    "tsc=reliable",
+    // On a loaded host the kernel's test of its timer sees too few ticks and panics.
+    "no_timer_check",
+];
 
 /// How the scenario gets into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,8 +113,7 @@ pub(crate) struct BootPlan {
     pub(crate) scenario: Scenario,
     pub(crate) via: ConfigVia,
     pub(crate) cpu_model: Option<String>,
-    pub(crate) cpus: usize,
-    pub(crate) memory_mib: u64,
+    pub(crate) layout: Layout,
     pub(crate) disk: Disk,
     pub(crate) kernel_args: Vec<String>,
 }
@@ -125,8 +129,7 @@ impl BootPlan {
         Ok(Guest {
             accel,
             cpu_model: self.cpu_model.clone(),
-            cpus: self.cpus,
-            memory_mib: self.memory_mib,
+            layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
             cmdline: cmdline(accel, &text, self.via, &self.disk, &self.kernel_args),

@@ -3,7 +3,7 @@
 
 use super::watch::{Observed, Stop};
 use crate::error::exit;
-use crate::qemu::QemuEnd;
+use crate::qemu::{Difference, Layout, QemuEnd};
 use guest_init::proto::VERSION;
 use serde::{Deserialize, Serialize};
 use workloads::{Check, Outcome, Scenario};
@@ -61,15 +61,17 @@ impl Verdict {
     }
 }
 
-/// The verdict on `seen`, whose reports gave `checks`; with advice unless it passed.
+/// The verdict on `seen`, of which `scenario` and `layout` were asked and whose reports gave
+/// `checks`; with advice unless it passed.
 pub(crate) fn conclude(
     seen: &Observed,
     scenario: &Scenario,
+    layout: &Layout,
     checks: &[Check],
 ) -> (Verdict, Option<String>) {
     let trouble = stopped_by_us(seen)
         .or_else(|| kernel_died(seen))
-        .or_else(|| guest_error(seen))
+        .or_else(|| guest_error(seen, layout))
         .or_else(|| incomplete(seen))
         .or_else(|| another_scenario(seen, scenario))
         .or_else(|| spoiled(seen));
@@ -168,11 +170,17 @@ fn incomplete(seen: &Observed) -> Option<(Verdict, String)> {
     None
 }
 
-fn guest_error(seen: &Observed) -> Option<(Verdict, String)> {
-    let spoken = seen.hello.as_ref()?.protocol;
+fn guest_error(seen: &Observed, layout: &Layout) -> Option<(Verdict, String)> {
+    let hello = seen.hello.as_ref()?;
+    let spoken = hello.protocol;
     if spoken != VERSION {
         let text =
             format!("the guest speaks protocol {spoken}, this host {VERSION}; rebuild the --init");
+        return Some((Verdict::GuestError, text));
+    }
+    // Before the guest's own error, which may come of it.
+    let lacking = layout.differences(hello).into_iter().find_map(Difference::shortfall);
+    if let Some(text) = lacking {
         return Some((Verdict::GuestError, text));
     }
     let error = seen.end.as_ref()?.error.as_ref()?;
@@ -220,7 +228,7 @@ mod tests {
     fn good() -> Observed {
         Observed {
             stop: Stop::Ended(QemuEnd::Exited(0)),
-            hello: Some(Hello { protocol: VERSION, ..Hello::default() }),
+            hello: Some(Hello { protocol: VERSION, cpus: 4, nodes: 2, ..Hello::default() }),
             plan: Some(Plan {
                 workers: 1,
                 scenario: Scenario::default(),
@@ -245,7 +253,8 @@ mod tests {
     fn verdict(change: impl FnOnce(&mut Observed)) -> Verdict {
         let mut seen = good();
         change(&mut seen);
-        let (verdict, advice) = conclude(&seen, &Scenario::default(), &[]);
+        let layout = Layout::new("2s1c2t".parse().unwrap(), "2".parse().unwrap(), 1024).unwrap();
+        let (verdict, advice) = conclude(&seen, &Scenario::default(), &layout, &[]);
         assert_eq!(advice.is_none(), verdict == Verdict::Pass);
         verdict
     }
@@ -304,5 +313,17 @@ mod tests {
         assert_eq!(verdict(error), Verdict::GuestError);
         let foreign = |s: &mut Observed| s.hello = Some(Hello::default());
         assert_eq!(verdict(foreign), Verdict::GuestError);
+    }
+
+    #[test]
+    fn a_guest_with_less_than_was_asked_for_is_not_judged() {
+        let hello =
+            |change: fn(&mut Hello)| verdict(move |seen| change(seen.hello.as_mut().unwrap()));
+        assert_eq!(hello(|h| h.nodes = 1), Verdict::GuestError);
+        assert_eq!(hello(|h| h.cpus = 3), Verdict::GuestError);
+        assert_eq!(hello(|h| h.threads_per_core = Some(1)), Verdict::GuestError);
+        assert_eq!(hello(|h| h.dies = Some(1)), Verdict::GuestError);
+        assert_eq!(hello(|h| h.dies = Some(2)), Verdict::Pass);
+        assert_eq!(hello(|h| h.nodes = 3), Verdict::Pass, "more is a note in the report");
     }
 }

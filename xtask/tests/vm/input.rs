@@ -28,6 +28,16 @@ fn a_group_that_does_not_divide_is_refused_with_its_line() {
 fn a_cpu_that_the_guest_does_not_have_is_refused() {
     let run = Vm::new(r#"{"affinity":{"Exact":[2]}}"#).run();
     refused(&run, 2, &["CPU 2", "--cpus"]);
+    let smt = Vm::new(r#"{"affinity":{"Exact":[4]}}"#).args(["--topology", "2c2t"]).run();
+    refused(&smt, 2, &["CPU 4", "CPUs 0 to 3", "--topology"]);
+}
+
+#[test]
+fn nodes_that_do_not_fit_the_cpus_or_the_memory_are_refused() {
+    let cores = Vm::new("{}").args(["--topology", "1c2t", "--numa", "2"]).run();
+    refused(&cores, 2, &["whole cores", "--numa 1"]);
+    let memory = Vm::new("{}").args(["--cpus", "3", "--numa", "3", "--memory", "256M"]).run();
+    refused(&memory, 2, &["3 equal nodes", "--memory 258M"]);
 }
 
 #[test]
