@@ -27,6 +27,7 @@ mod clock;
 mod counters;
 mod histogram;
 mod rng;
+mod settings;
 mod sys;
 
 mod expect;

@@ -8,6 +8,7 @@ use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
+use crate::settings;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
@@ -481,12 +482,7 @@ impl<'a> Worker<'a> {
         // Close to the CPU time that the counters read first, which must not be more.
         report.wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
         self.counters.end(&mut report);
-        match policy {
-            Ok(policy) => report.sched_policy = Some(policy),
-            Err(errno) => {
-                report.unavailable.insert("sched_policy".into(), errno.to_string());
-            }
-        }
+        settings::fill_in(&mut report, policy);
         report
     }
 }
