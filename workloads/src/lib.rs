@@ -51,10 +51,10 @@ pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};
 pub use work::{AluWidth, CustomFn, FutexLockMode, Phase, WakeMechanism, WorkType, register};
 
-/// What a user of the library writes workloads with.
+/// What a user of the library writes workloads and work functions with.
 pub mod prelude {
     pub use crate::{
-        AffinityIntent, Phase, SchedPolicy, WorkSpec, WorkType, WorkerReport, WorkloadConfig,
-        WorkloadHandle,
+        AffinityIntent, CustomFn, Phase, SchedPolicy, WorkSpec, WorkType, WorkerReport,
+        WorkloadConfig, WorkloadHandle, register,
     };
 }

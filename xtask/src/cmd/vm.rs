@@ -55,7 +55,10 @@ pub(crate) fn run_once(
     input::apply(&args.overrides, &mut scenario)?;
     check_against_machine(&scenario, args)?;
     if args.init.is_none() {
-        input::refuse_unlinked(&scenario, "pass --init with a program that registers it")?;
+        input::refuse_unlinked(
+            &scenario,
+            "pass --init with a program or package that registers it",
+        )?;
     }
     let plan = plan(args, scenario, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
@@ -98,7 +101,7 @@ fn plan(args: &VmArgs, scenario: Scenario, paths: &Paths, progress: &Progress) -
     let via =
         choose_via(args.config_via, &scenario, &args.disk, &args.kernel_arg, has_disk_driver)?;
     let init = match &args.init {
-        Some(init) => init.clone(),
+        Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,
     };
     let carried = image::scenario_text(via, &scenario)?;

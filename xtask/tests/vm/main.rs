@@ -4,6 +4,7 @@
 mod bench;
 
 mod behaviour;
+mod custom;
 mod input;
 mod main_job;
 mod transport;
