@@ -7,6 +7,7 @@ mod behaviour;
 mod custom;
 mod input;
 mod main_job;
+mod observed;
 mod transport;
 mod types_cache;
 mod types_churn;
