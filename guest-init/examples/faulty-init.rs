@@ -23,6 +23,7 @@ const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("flood-console", |stop| shout("/dev/kmsg", stop)),
     ("orphans", orphans),
     ("count-zombies", count_zombies),
+    ("eat-memory", eat_memory),
     ("warn", |stop| say_once("WARNING: CPU: 0 PID: 1 at nowhere/in/particular.c:1", stop)),
 ];
 
@@ -78,6 +79,19 @@ fn count_zombies(stop: &AtomicBool) -> WorkerReport {
     let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
     let zombies = stats.filter(|stat| stat.contains(") Z ")).count();
     WorkerReport { work_units: 1 + zombies as u64, ..WorkerReport::default() }
+}
+
+/// Enters a cgroup that allows 16 MiB and touches more, until the kernel kills it.
+fn eat_memory(_: &AtomicBool) -> WorkerReport {
+    const DIR: &str = "/sys/fs/cgroup/small";
+    // A cgroup has the controllers that are enabled for the children of its parent.
+    write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+    let made = std::fs::create_dir(DIR);
+    write(&format!("{DIR}/memory.max"), "16M");
+    write(&format!("{DIR}/cgroup.procs"), "0");
+    let eaten: Vec<_> = (0..64).map(|_| vec![1_u8; 1 << 20]).collect();
+    let failed = format!("mkdir({DIR}): {made:?}; alive after {} MiB", eaten.len());
+    WorkerReport { failed: Some(failed), ..WorkerReport::default() }
 }
 
 /// Writes lines to `path` for as long as the run lasts.

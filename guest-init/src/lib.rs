@@ -1,10 +1,11 @@
 //! PID 1 of the guest as a library, and the serial protocol that both ends speak.
 //!
-//! An init with work functions of one's own registers them and boots:
+//! An init with work functions of one's own registers them and boots, as `examples/custom-init`
+//! does:
 //!
 //! ```no_run
 //! use std::sync::atomic::AtomicBool;
-//! use workloads::{WorkerReport, register};
+//! use workloads::prelude::*;
 //!
 //! fn mine(_stop: &AtomicBool) -> WorkerReport {
 //!     WorkerReport::default()

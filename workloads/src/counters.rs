@@ -140,7 +140,7 @@ fn both<T, E>(was: Result<T, E>, is: Result<T, E>) -> Result<(T, T), E> {
 }
 
 /// The value, or a note under each of `names` about why there is none.
-fn known<T, E: ToString>(
+pub(crate) fn known<T, E: ToString>(
     value: Result<T, E>,
     names: &[&str],
     missing: &mut BTreeMap<String, String>,

@@ -28,6 +28,7 @@ mod counters;
 mod histogram;
 mod nodes;
 mod rng;
+mod settings;
 mod sys;
 
 mod expect;
@@ -54,10 +55,10 @@ pub use work::{
     WakeMechanism, WorkType, register,
 };
 
-/// What a user of the library writes workloads with.
+/// What a user of the library writes workloads and work functions with.
 pub mod prelude {
     pub use crate::{
-        AffinityIntent, CloneMode, MemPolicy, MpolFlags, Phase, SchedPolicy, WorkSpec, WorkType,
-        WorkerReport, WorkloadConfig, WorkloadHandle,
+        AffinityIntent, CloneMode, CustomFn, MemPolicy, MpolFlags, Phase, SchedPolicy, WorkSpec,
+        WorkType, WorkerReport, WorkloadConfig, WorkloadHandle, register,
     };
 }

@@ -148,6 +148,12 @@ pub struct WorkerReport {
     /// because serde finds no numbers in the keys of a tagged enum, which frames are.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub numa_pages: BTreeMap<String, u64>,
+    /// Nice level at the end of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// CPUs that the worker may use at the end of the run, as the kernel writes lists: `0-2,5`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus_allowed: Option<String>,
     /// Where the I/O types wrote: a device or a temporary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_target: Option<String>,
@@ -164,7 +170,7 @@ pub struct WorkerReport {
     /// Settings that the kernel refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<NotApplied>,
-    /// Counters that could not be read, with the reason.
+    /// Counters and settings that could not be read, with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unavailable: BTreeMap<String, String>,
     /// Why the loop could not go on, if it could not.

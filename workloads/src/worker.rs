@@ -9,6 +9,7 @@ use crate::histogram::Samples;
 use crate::nodes;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
+use crate::settings;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
@@ -503,12 +504,7 @@ impl<'a> Worker<'a> {
                 report.unavailable.insert("numa_pages".into(), why);
             }
         }
-        match policy {
-            Ok(policy) => report.sched_policy = Some(policy),
-            Err(errno) => {
-                report.unavailable.insert("sched_policy".into(), errno.to_string());
-            }
-        }
+        settings::fill_in(&mut report, policy);
         report
     }
 }

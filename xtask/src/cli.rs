@@ -81,8 +81,9 @@ pub(crate) struct VmArgs {
     /// One more kernel argument; may be repeated.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) kernel_arg: Vec<String>,
-    /// PID 1 to use instead of guest-init: a static program that links the guest-init library.
-    #[arg(long, value_name = "FILE")]
+    /// PID 1 to use instead of guest-init: a static program that links the guest-init library, or
+    /// the folder of a Cargo package to build one from.
+    #[arg(long, value_name = "FILE|FOLDER")]
     pub(crate) init: Option<PathBuf>,
     /// Let console lines that match this pass; recorded in the report; may be repeated.
     #[arg(long, value_name = "REGEX")]

@@ -104,7 +104,10 @@ impl Work for FanOutCompute {
         }
         let mut matrices = match Matrices::within(self.cache_footprint_kb) {
             Ok(matrices) => matrices,
-            Err(error) => return Finish::Failed(format!("no memory for matrices: {error}")),
+            Err(error) => {
+                let kib = self.cache_footprint_kb;
+                return Finish::Failed(format!("no matrices of {kib} KiB: {error}"));
+            }
         };
         let think = Duration::from_micros(self.sleep_usec);
         let mut seen = 0;

@@ -7,6 +7,11 @@ use crate::sys::process::{Fork, exit_now, fork};
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::thread::nanosleep;
+use rustix::time::Timespec;
+
+/// From a fork that failed to the next attempt.
+const RETRY_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 impl Documented for ForkExit {}
 
@@ -20,14 +25,28 @@ impl Work for ForkExit {
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
-            match fork() {
-                Ok(Fork::Child) => exit_now(0),
-                Ok(Fork::Parent(child)) => reap(child, w),
-                // Out of processes: say so, and leave the CPU to whoever will free one.
-                Err(errno) => w.error("fork", errno),
-            }
+            let Some(child) = fork_one(w) else { break };
+            reap(child, w);
         }
         Finish::Done
+    }
+}
+
+/// A child that ends at once; `None` if the stop came while there were no processes to be had.
+/// Between attempts the worker sleeps: who must end before one is free needs the CPU, and a yield
+/// comes straight back from an idle one. So an iteration is a child, never a failure.
+fn fork_one(w: &mut Worker<'_>) -> Option<Pid> {
+    loop {
+        match fork() {
+            Ok(Fork::Child) => exit_now(0),
+            Ok(Fork::Parent(child)) => return Some(child),
+            Err(errno) => w.error("fork", errno),
+        }
+        // Cut short by a signal, it need not be made up for.
+        let _ = w.blocked(|| nanosleep(&RETRY_AFTER));
+        if w.stopping() {
+            return None;
+        }
     }
 }
 

@@ -262,7 +262,7 @@ fn unlock(word: &AtomicU32) -> Result<(), Errno> {
     }
 }
 
-fn lock_pi(w: &Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
+fn lock_pi(w: &mut Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
     if word.compare_exchange(FREE, own_tid(), Acquire, Relaxed).is_ok() {
         return Ok(());
     }
@@ -275,13 +275,24 @@ fn lock_pi(w: &Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
             until.tv_sec += 1;
         }
         match futex::lock_pi(word, futex::Flags::empty(), Some(&until)) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                inherit(w, word);
+                return Ok(());
+            }
             Err(Errno::TIMEDOUT | Errno::INTR | Errno::AGAIN) if w.stopping() => {
                 return Err(Errno::CANCELED);
             }
             Err(Errno::TIMEDOUT | Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => return Err(errno),
         }
+    }
+}
+
+/// The kernel hands on the lock of a holder that died and says so in the word. Its mark is void.
+fn inherit(w: &mut Worker<'_>, word: &AtomicU32) {
+    if word.load(Relaxed) & futex::OWNER_DIED != 0 {
+        w.error("futex(FUTEX_LOCK_PI)", Errno::OWNERDEAD);
+        w.line(MARK).value.store(0, Relaxed);
     }
 }
 

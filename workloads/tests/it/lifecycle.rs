@@ -95,20 +95,6 @@ fn a_killed_worker_leaves_a_report_that_says_so() {
 }
 
 #[test]
-fn a_partner_that_waits_for_a_killed_worker_still_reports() {
-    for work_type in [WorkType::pipe_io(0), WorkType::futex_ping_pong(0)] {
-        let mut handle = WorkloadHandle::spawn(&config(2, work_type)).unwrap();
-        handle.start();
-        while handle.snapshot_iterations()[1] < 10 {}
-        kill(handle.worker_pids()[0]);
-        handle.wait_until(Instant::now() + Duration::from_millis(50)).unwrap();
-        let reports = handle.stop_and_collect(PATIENCE);
-        assert_eq!(reports[0].exit_info, Some(ExitInfo::Signaled(9)));
-        assert!(reports[1].completed, "{:?}", reports[1]);
-    }
-}
-
-#[test]
 fn a_worker_that_ignores_the_stop_is_killed_and_named() {
     fn deaf(_: &std::sync::atomic::AtomicBool) -> WorkerReport {
         loop {

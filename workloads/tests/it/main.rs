@@ -3,6 +3,7 @@
 
 mod delay;
 
+mod faults;
 mod lifecycle;
 mod literals;
 mod modes;

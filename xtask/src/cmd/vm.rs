@@ -56,7 +56,10 @@ pub(crate) fn run_once(
     let layout = layout(args)?;
     check_against_machine(&scenario, &layout)?;
     if args.init.is_none() {
-        input::refuse_unlinked(&scenario, "pass --init with a program that registers it")?;
+        input::refuse_unlinked(
+            &scenario,
+            "pass --init with a program or package that registers it",
+        )?;
     }
     let plan = plan(args, scenario, layout, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
@@ -124,7 +127,7 @@ fn plan(
     let via =
         choose_via(args.config_via, &scenario, &args.disk, &args.kernel_arg, has_disk_driver)?;
     let init = match &args.init {
-        Some(init) => init.clone(),
+        Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,
     };
     let carried = image::scenario_text(via, &scenario)?;

@@ -1,11 +1,12 @@
-//! The guest-init binary: built once for each state of its sources, never for an unchanged one.
-//! Called by `cmd::vm`.
+//! The guest's PID 1: guest-init, built once for each state of its sources, or a program of the
+//! user's. Called by `cmd::vm`.
 
 use super::HexDigest;
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
@@ -23,7 +24,10 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
         return Ok(binary);
     }
     progress.step("building guest-init (once for each change of its sources)");
-    let built = compile(paths)?;
+    let built = compile(&paths.repo.join("guest-init"), paths).context(Refusal::host(
+        "building guest-init failed",
+        "the compiler's message is above; a static build needs gcc and libc6-dev",
+    ))?;
     // A copy and a rename: a killed build leaves nothing that looks finished.
     let copy = super::shared_temp_file(&dir).context("create(guest-init) failed")?;
     std::fs::copy(&built, copy.path())
@@ -32,21 +36,51 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
     Ok(binary)
 }
 
-fn compile(paths: &Paths) -> Result<PathBuf> {
+/// A PID 1 of the user's: a static program as it is, or the one program of a Cargo package, given
+/// as its folder and built as guest-init is. Cargo knows whether it is up to date.
+pub(crate) fn user_init(path: &Path, paths: &Paths, progress: &Progress) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    let shown = path.display();
+    if !path.join("Cargo.toml").is_file() {
+        let message = format!("`{shown}` is neither a program nor the folder of a Cargo package");
+        return Err(Refusal::input(
+            message,
+            "pass a static program as --init, or a folder with a Cargo.toml",
+        )
+        .into());
+    }
+    progress.step(format!("building `{shown}`"));
+    compile(path, paths).with_context(|| {
+        Refusal::input(format!("building `{shown}` failed"), "the compiler's message is above")
+    })
+}
+
+/// Builds the package in `dir` as a static program.
+fn compile(dir: &Path, paths: &Paths) -> Result<PathBuf> {
     let sh = Shell::new()?;
-    sh.change_dir(&paths.repo);
-    let target_dir = paths.target.join("guest");
+    sh.change_dir(dir);
+    let target_dir = std::path::absolute(paths.target.join("guest"))?;
+    // A package of the user's may lie in a workspace without this profile.
+    let profile = "profile.guest.inherits='release'";
     // The host's flags are for the host; `--target` keeps these from build scripts.
-    cmd!(sh, "cargo build --quiet --package guest-init --profile guest --target {TARGET} --target-dir {target_dir}")
+    let messages = cmd!(sh, "cargo build --quiet --bins --profile guest --config {profile} --target {TARGET} --target-dir {target_dir} --message-format json-render-diagnostics")
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .quiet()
-        .run()
-        .context(Refusal::host(
-            "building guest-init failed",
-            "the compiler's message is above; a static build needs gcc and libc6-dev",
-        ))?;
-    Ok(target_dir.join(TARGET).join("guest/guest-init"))
+        .read()?;
+    match programs(&messages).as_slice() {
+        [one] => Ok(one.clone()),
+        all => bail!("it has {} programs where PID 1 is one", all.len()),
+    }
+}
+
+/// The executables that Cargo's messages name, a JSON object a line.
+fn programs(messages: &str) -> Vec<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = messages.filter_map(|message| Some(message["executable"].as_str()?.into()));
+    built.collect()
 }
 
 /// A hash over names and contents of the sources.
@@ -90,6 +124,7 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{exit, exit_code};
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -103,6 +138,28 @@ mod tests {
             }
         }
         dir
+    }
+
+    #[test]
+    fn an_init_is_a_file_or_a_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let init = |path: &Path| user_init(path, &Paths::below(dir.path()), &Progress::silent());
+        let file = dir.path().join("static");
+        std::fs::write(&file, "elf").unwrap();
+        assert_eq!(init(&file).unwrap(), file);
+        for path in [dir.path(), &dir.path().join("absent")] {
+            let error = init(path).unwrap_err();
+            assert_eq!(exit_code(&error), exit::BAD_INPUT);
+            assert!(error.to_string().contains("neither a program nor"), "{error}");
+        }
+    }
+
+    #[test]
+    fn programs_are_told_from_libraries() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
+            {\"reason\":\"compiler-artifact\",\"executable\":\"/t/guest/mine\"}\n\
+            {\"reason\":\"build-finished\",\"success\":true}";
+        assert_eq!(programs(messages), [Path::new("/t/guest/mine")]);
     }
 
     #[test]

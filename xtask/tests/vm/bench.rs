@@ -45,7 +45,16 @@ impl Vm {
 
     /// PID 1 with the work functions that break things.
     pub(crate) fn faulty(self) -> Self {
-        let init = faulty_init().display().to_string();
+        self.init("faulty-init")
+    }
+
+    /// PID 1 with the work function that watches the other workers.
+    pub(crate) fn observed(self) -> Self {
+        self.init("observer-init")
+    }
+
+    fn init(self, example: &str) -> Self {
+        let init = example_init(example).display().to_string();
         self.args(["--init", &init])
     }
 
@@ -117,13 +126,13 @@ pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Builds the example init as guest-init is built, once.
-fn faulty_init() -> PathBuf {
+/// Builds an example of guest-init as guest-init is built, once.
+fn example_init(name: &str) -> PathBuf {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let target_dir = repo.join("target/guest");
     let status = Command::new("cargo")
-        .args(["build", "--quiet", "--package", "guest-init", "--example", "faulty-init"])
+        .args(["build", "--quiet", "--package", "guest-init", "--example", name])
         .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
@@ -131,7 +140,7 @@ fn faulty_init() -> PathBuf {
         .status()
         .unwrap();
     assert!(status.success());
-    target_dir.join(TARGET).join("guest/examples/faulty-init")
+    target_dir.join(TARGET).join("guest/examples").join(name)
 }
 
 /// The value at `field` of every worker.

@@ -4,9 +4,11 @@
 mod bench;
 
 mod behaviour;
+mod custom;
 mod input;
 mod main_job;
 mod modes;
+mod observed;
 mod topology;
 mod transport;
 mod types_cache;

@@ -76,6 +76,24 @@ fn worker_died_when_a_worker_panics_and_says_why() {
 }
 
 #[test]
+fn worker_died_when_the_kernel_kills_one_for_its_memory() {
+    let scenario = r#"{"duration":"3s","workload":{"work_type":{"Custom":{"name":"eat-memory"}},
+        "composed":[{"num_workers":2,"work_type":"FutexPingPong"},{"num_workers":1}]}}"#;
+    let run = Vm::new(scenario).faulty().run();
+    let report = run.expect("worker-died", 4);
+    let workers = report["workers"].as_array().unwrap();
+    assert_eq!(workers[0]["exit_info"]["signaled"], 9, "{}", workers[0]);
+    let killed = format!("Memory cgroup out of memory: Killed process {} ", workers[0]["tid"]);
+    assert!(run.text("console.log").contains(&killed), "{}", run.text("console.log"));
+    assert_eq!(workers.len(), 4);
+    for other in &workers[1..] {
+        assert!(other["completed"] == true && other["exit_info"].is_null(), "{other}");
+        assert!(other["iterations"].as_u64() > Some(0), "{other}");
+        assert!(other["cpu_time_ns"].as_u64() > Some(0), "{other}");
+    }
+}
+
+#[test]
 fn report_lost_when_the_guest_powers_off_in_the_middle() {
     let run = Vm::new(&custom("power-off")).faulty().run();
     run.expect("report-lost", 4);
