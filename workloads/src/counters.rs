@@ -57,7 +57,7 @@ impl Counters {
 
     /// Fills in what has been counted since [`Self::begin`]. `moves_seen` are the moves between
     /// CPUs that the worker itself came across, for kernels that count none for it.
-    pub(crate) fn end(self, moves_seen: u64, report: &mut WorkerReport) {
+    pub(crate) fn end(&self, moves_seen: u64, report: &mut WorkerReport) {
         let cpu_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_ns);
         report.cpu_time_ns = Some(cpu_ns);
         report.off_cpu_ns = Some(report.wall_time_ns.saturating_sub(cpu_ns));
@@ -69,7 +69,7 @@ impl Counters {
             report.minor_faults = Some(is.minor_faults - was.minor_faults);
             report.major_faults = Some(is.major_faults - was.major_faults);
         }
-        let stat = both(self.schedstat, SchedStat::read());
+        let stat = both(self.schedstat.clone(), SchedStat::read());
         if let Some((was, is)) = known(stat, &["run_delay_ns", "timeslices"], missing) {
             report.run_delay_ns = Some(is.run_delay_ns - was.run_delay_ns);
             report.timeslices = Some(is.timeslices - was.timeslices);
@@ -78,7 +78,7 @@ impl Counters {
             Ok(moves) => moves.source().to_owned(),
             Err(why) => format!("looking once an iteration, so at least as many: {why}"),
         };
-        let migrations = self.migrations.map_or(Ok(moves_seen), |moves| moves.end());
+        let migrations = self.migrations.as_ref().map_or(Ok(moves_seen), Moves::end);
         report.migrations = known(migrations, &["migrations"], missing);
         report.counted_by = [("switches", SWITCHES.into()), ("migrations", source)]
             .map(|(counter, by)| (counter.to_owned(), by))

@@ -177,7 +177,10 @@ pub(super) fn rounds<'a>(
     while w.next() {
         match round(w) {
             Ok(()) => {}
-            Err(Errno::CANCELED) => break,
+            Err(Errno::CANCELED) => {
+                w.close();
+                break;
+            }
             Err(errno) => return Finish::Failed(format!("futex round failed: {errno}")),
         }
     }

@@ -83,7 +83,10 @@ fn alternate(
         };
         match handed {
             Ok(()) => w.add_work(1),
-            Err(Errno::CANCELED) => break,
+            Err(Errno::CANCELED) => {
+                w.close();
+                break;
+            }
             Err(errno) => return Finish::Failed(format!("token exchange failed: {errno}")),
         }
     }

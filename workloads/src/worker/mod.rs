@@ -1,15 +1,15 @@
 //! The context of one worker: stop and progress, time, samples, the group's memory and pipes.
 //! Work types call it; the bookkeeping is the same for all of them and lives here alone.
 
+mod closing;
+
 use crate::clock;
-use crate::config::{SchedPolicy, current_policy};
+use crate::config::SchedPolicy;
 use crate::counters::Counters;
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
-use crate::nodes;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
-use crate::settings;
 use crate::sys::cpu::is_emulated;
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
@@ -105,6 +105,8 @@ pub(crate) struct Worker<'a> {
     chose_policy: bool,
     alu_width: Option<String>,
     numa_pages: Option<BTreeMap<usize, u64>>,
+    /// Times and counters, once the loop is over.
+    closed: Option<Box<WorkerReport>>,
     rng: Rng,
 }
 
@@ -153,6 +155,7 @@ impl<'a> Worker<'a> {
             chose_policy: false,
             alu_width: None,
             numa_pages: None,
+            closed: None,
             rng: Rng::for_worker(seat.seed, seat.index),
         }
     }
@@ -173,7 +176,11 @@ impl<'a> Worker<'a> {
     #[inline]
     pub(crate) fn next(&mut self) -> bool {
         self.turn();
-        !self.stopping() && self.iterations < self.seat.limit
+        let goes_on = !self.stopping() && self.iterations < self.seat.limit;
+        if !goes_on {
+            self.close();
+        }
+        goes_on
     }
 
     /// Like [`Self::next`] without the limit of a run by iterations, for a worker that takes
@@ -456,60 +463,4 @@ impl<'a> Worker<'a> {
             on_cpu: sched_getcpu(),
         };
     }
-
-    /// The policy at the end of the loop. One that the loop chose ends here: a report takes more
-    /// CPU time than SCHED_DEADLINE may give in seconds.
-    fn leave_policy(&mut self) -> Result<String, Errno> {
-        let policy = current_policy();
-        if self.chose_policy {
-            let nice = getpriority_process(None).unwrap_or(0);
-            // Refused, it is only slow.
-            let _ = SchedPolicy::Normal.apply(nice);
-        }
-        policy
-    }
-
-    /// Closes the measurement: everything that the loop and the kernel counted.
-    pub(crate) fn finish(mut self) -> WorkerReport {
-        let policy = self.leave_policy();
-        let summaries = Latency::ALL
-            .iter()
-            .filter_map(|kind| Some((*kind, self.samples[*kind as usize].as_ref()?.summary()?)));
-        let mut report = WorkerReport {
-            work_units: self.work_units,
-            iterations: self.iterations,
-            served: self.served,
-            max_gap_ns: Some(self.gap.wall_ns),
-            max_gap_cpu_ns: Some(self.gap.cpu_ns),
-            max_gap_at_ns: Some(self.gap.ended_ns),
-            max_gap_on_cpu: Some(self.gap.on_cpu),
-            latency: summaries.collect(),
-            cpus_used: std::mem::take(&mut self.cpus_used),
-            errors: std::mem::take(&mut self.errors),
-            tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
-            io_target: self.io_target.take(),
-            not_applied: std::mem::take(&mut self.not_applied),
-            alu_width: self.alu_width.take(),
-            ..WorkerReport::default()
-        };
-        // Close to the CPU time that the counters read first, which must not be more.
-        report.wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
-        self.counters.end(self.moves_seen, &mut report);
-        match self.numa_pages.map_or_else(pages_of_process, Ok) {
-            Ok(pages) => {
-                let by_name = pages.into_iter().map(|(node, count)| (node.to_string(), count));
-                report.numa_pages = by_name.collect();
-            }
-            Err(why) => {
-                report.unavailable.insert("numa_pages".into(), why);
-            }
-        }
-        settings::fill_in(&mut report, policy);
-        report
-    }
-}
-
-/// Pages by node, none on a machine with one node, where they could only be there.
-fn pages_of_process() -> Result<BTreeMap<usize, u64>, String> {
-    if nodes::online().len() > 1 { nodes::pages_of_process() } else { Ok(BTreeMap::new()) }
 }

@@ -1,0 +1,85 @@
+//! The end of a measurement: what the loop and the kernel counted becomes a report. Called by
+//! `Worker::next` when the loop is over, and by `handle` for the report.
+
+use super::Worker;
+use crate::clock;
+use crate::config::{SchedPolicy, current_policy};
+use crate::counters::known;
+use crate::nodes;
+use crate::report::{Latency, WorkerReport};
+use crate::settings;
+use rustix::io::Errno;
+use rustix::process::getpriority_process;
+use std::collections::BTreeMap;
+use std::mem::take;
+
+impl Worker<'_> {
+    /// Closes the measurement, once, while the type's memory is still where it was. A loop that
+    /// leaves by `break` and has such memory calls it; for all others `next` or `finish` does.
+    #[cold]
+    pub(crate) fn close(&mut self) {
+        if self.closed.is_some() {
+            return;
+        }
+        // Close to the CPU time that the counters read first, which must not be more.
+        let wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
+        let mut report = WorkerReport { wall_time_ns, ..WorkerReport::default() };
+        self.counters.end(self.moves_seen, &mut report);
+        let pages = known(pages_of_process(), &["numa_pages"], &mut report.unavailable);
+        report.numa_pages = by_name(pages.unwrap_or_default());
+        self.closed = Some(Box::new(report));
+    }
+
+    /// The whole report but for who the worker is.
+    pub(crate) fn finish(mut self) -> WorkerReport {
+        self.close();
+        let policy = self.leave_policy();
+        let summaries = Latency::ALL
+            .iter()
+            .filter_map(|kind| Some((*kind, self.samples[*kind as usize].as_ref()?.summary()?)));
+        let closed = self.closed.take().map_or_else(WorkerReport::default, |closed| *closed);
+        let mut report = WorkerReport {
+            work_units: self.work_units,
+            iterations: self.iterations,
+            served: self.served,
+            max_gap_ns: Some(self.gap.wall_ns),
+            max_gap_cpu_ns: Some(self.gap.cpu_ns),
+            max_gap_at_ns: Some(self.gap.ended_ns),
+            max_gap_on_cpu: Some(self.gap.on_cpu),
+            latency: summaries.collect(),
+            cpus_used: take(&mut self.cpus_used),
+            errors: take(&mut self.errors),
+            tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
+            io_target: self.io_target.take(),
+            not_applied: take(&mut self.not_applied),
+            alu_width: self.alu_width.take(),
+            ..closed
+        };
+        if let Some(pages) = self.numa_pages.take() {
+            report.numa_pages = by_name(pages);
+        }
+        settings::fill_in(&mut report, policy);
+        report
+    }
+
+    /// The policy at the end of the loop. One that the loop chose ends here: a report takes more
+    /// CPU time than SCHED_DEADLINE may give in seconds.
+    fn leave_policy(&mut self) -> Result<String, Errno> {
+        let policy = current_policy();
+        if self.chose_policy {
+            let nice = getpriority_process(None).unwrap_or(0);
+            // Refused, it is only slow.
+            let _ = SchedPolicy::Normal.apply(nice);
+        }
+        policy
+    }
+}
+
+/// Pages by node, none on a machine with one node, where they could only be there.
+fn pages_of_process() -> Result<BTreeMap<usize, u64>, String> {
+    if nodes::online().len() > 1 { nodes::pages_of_process() } else { Ok(BTreeMap::new()) }
+}
+
+fn by_name(pages: BTreeMap<usize, u64>) -> BTreeMap<String, u64> {
+    pages.into_iter().map(|(node, count)| (node.to_string(), count)).collect()
+}
