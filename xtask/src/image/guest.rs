@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Cargo's configuration for programs of the guest.
+const BUILD: &str = "images/build.toml";
 /// What the binary is made from, besides the toolchain.
-const SOURCES: [&str; 5] =
-    ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "workloads", "guest-init"];
+const SOURCES: [&str; 6] =
+    ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", BUILD, "workloads", "guest-init"];
 
 /// The static PID 1 for the sources as they are.
 pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> {
@@ -62,11 +64,10 @@ fn compile(dir: &Path, paths: &Paths) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(dir);
     let target_dir = std::path::absolute(paths.target.join("guest"))?;
-    // A package of the user's may lie in a workspace without this profile.
-    let profile = "profile.guest.inherits='release'";
-    // The host's flags are for the host; `--target` keeps these from build scripts.
-    let messages = cmd!(sh, "cargo build --quiet --bins --profile guest --config {profile} --target {TARGET} --target-dir {target_dir} --message-format json-render-diagnostics")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+    let config = std::path::absolute(paths.repo.join(BUILD))?;
+    let messages = cmd!(sh, "cargo build --quiet --bins --profile guest --config {config} --target {TARGET} --target-dir {target_dir} --message-format json-render-diagnostics")
+        // The host's flags are for the host, and would take the place of the guest's.
+        .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .quiet()
         .read()?;
@@ -131,6 +132,7 @@ mod tests {
         for source in SOURCES {
             let path = dir.path().join(source);
             if source.contains('.') {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, source).unwrap();
             } else {
                 std::fs::create_dir_all(path.join("tests")).unwrap();

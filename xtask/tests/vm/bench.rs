@@ -133,9 +133,10 @@ fn example_init(name: &str) -> PathBuf {
     let target_dir = repo.join("target/guest");
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--package", "guest-init", "--example", name])
-        .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
+        .args(["--config", "images/build.toml", "--profile", "guest", "--target", TARGET])
+        .arg("--target-dir")
         .arg(&target_dir)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("RUSTFLAGS")
         .current_dir(repo)
         .status()
         .unwrap();
