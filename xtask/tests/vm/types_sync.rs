@@ -30,6 +30,24 @@ fn a_mutex_never_has_two_holders() {
     assert!(of_workers(&report, "voluntary_switches").iter().sum::<u64>() > 20);
 }
 
+#[test]
+fn the_stop_lets_nobody_in_who_gave_up_waiting() {
+    // Nearly all of the time somebody holds the mutex and the others wait, so the stop meets them.
+    let work_type = r#"{"MutexContention":{"contenders":8,"hold_iters":20000,"work_iters":0}}"#;
+    let workload = format!(r#"{{"num_workers":8,"work_type":{work_type}}}"#);
+    // Whoever runs takes it again before a woken one gets there, so not all may get it at all.
+    let expect = r#"{"progress":false}"#;
+    let scenario = format!(r#"{{"duration":"300ms","workload":{workload},"expect":{expect}}}"#);
+    let report = Vm::new(&scenario).args(["--cpus", "2"]).run().expect("pass", 0);
+    for worker in report["workers"].as_array().unwrap() {
+        // A second holder would find the first one's mark, or miss its own.
+        assert!(worker["errors"].is_null(), "{worker}");
+        let locks = worker["latency"]["lock"]["count"].as_u64().unwrap_or(0);
+        let held = locks - worker["iterations"].as_u64().unwrap();
+        assert!(held <= 1, "the last turn may end with the stop: {worker}");
+    }
+}
+
 /// The median time that high waits for the lock, with medium working a hundred times as long as
 /// low holds it.
 fn inversion(mode: &str) -> u64 {

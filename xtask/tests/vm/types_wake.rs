@@ -108,6 +108,30 @@ fn a_chain_runs_one_stage_at_a_time() {
 }
 
 #[test]
+fn each_ring_has_one_runnable_stage_at_any_time() {
+    for wake in ["Pipe", "Futex"] {
+        let work_type =
+            format!(r#"{{"WakeChain":{{"depth":4,"wake":"{wake}","work_per_hop":"2ms"}}}}"#);
+        // A batch task does not preempt who wakes it, which would stay runnable for a hop longer.
+        let scenario = format!(
+            r#"{{"duration":"2s","workload":{{"num_workers":8,"sched_policy":"Batch",
+            "work_type":{work_type}}}}}"#
+        );
+        let report = run(&scenario, "1");
+        // On a CPU or waiting for it, by the kernel's counters: over the four stages of a ring
+        // that is all of the time once, with two rings at one CPU too. A tick between the wake-up
+        // and the sleep adds a little.
+        for ring in workers(&report).chunks(4) {
+            let runnable = |w: &Value| count(w, "cpu_time_ns") + count(w, "run_delay_ns");
+            let sum: u64 = ring.iter().map(runnable).sum();
+            let wall = ring.iter().map(|w| count(w, "wall_time_ns")).max().unwrap();
+            let text = format!("{wake}: runnable for {sum} of {wall} ns");
+            assert!(sum > wall * 9 / 10 && sum < wall * 5 / 4, "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_real_time_side_preempts_its_fair_partner() {
     let burst = r#""burst_iters":64"#;
     for (waker, wakee, fair) in [("Rt", "Cfs", 1), ("Cfs", "Rt", 0)] {
