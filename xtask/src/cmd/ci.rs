@@ -4,35 +4,66 @@ use crate::cli::CiArgs;
 use crate::error::{Refusal, exit};
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
+use std::fmt;
 use std::io::Write as _;
 use std::time::Instant;
 use xshell::{Shell, cmd};
 
-/// The steps: what it is, and the command. The last one boots guests.
-const STEPS: &[(&str, &str)] = &[
-    ("format", "cargo fmt --all --check"),
-    ("lints", "cargo clippy --workspace --all-targets -- --deny warnings"),
-    ("lints of the guest tests", "cargo clippy --package xtask --test vm -- --deny warnings"),
-    ("tests", "cargo test --workspace"),
-    ("documentation", "cargo doc --workspace --no-deps --document-private-items"),
-    ("guests", "cargo test --package xtask --test vm"),
+/// What a step is, its command, and what its environment has beside ours.
+struct Step {
+    name: &'static str,
+    command: &'static str,
+    env: &'static [(&'static str, &'static str)],
+}
+
+const fn step(name: &'static str, command: &'static str) -> Step {
+    Step { name, command, env: &[] }
+}
+
+/// In this order. The last one boots guests.
+const STEPS: &[Step] = &[
+    step("format", "cargo fmt --all --check"),
+    step("lints", "cargo clippy --workspace --all-targets -- --deny warnings"),
+    step("lints of the guest tests", "cargo clippy --package xtask --test vm -- --deny warnings"),
+    step("tests", "cargo test --workspace"),
+    Step {
+        name: "address sanitizer",
+        // Less the test that limits address space, of which the sanitizer itself takes terabytes.
+        command: "cargo test --package workloads --lib --test it --target x86_64-unknown-linux-gnu --target-dir target/asan -- --skip a_buffer_that_does_not_fit",
+        // The pinned compiler has the sanitizer's library, and keeps the flag to itself.
+        env: &[("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=address")],
+    },
+    step("documentation", "cargo doc --workspace --no-deps --document-private-items"),
+    step(GUESTS, "cargo test --package xtask --test vm"),
 ];
+const GUESTS: &str = "guests";
 
 pub(crate) fn run(args: &CiArgs, paths: &Paths) -> Result<u8> {
     let sh = Shell::new()?;
     sh.change_dir(&paths.repo);
     sh.set_var("RUSTDOCFLAGS", "--deny warnings");
     let begun = Instant::now();
-    for (name, command) in STEPS.iter().filter(|(name, _)| !(args.no_vm && *name == "guests")) {
-        let step = Instant::now();
+    for step in STEPS.iter().filter(|step| !(args.no_vm && step.name == GUESTS)) {
+        let Step { name, env, .. } = step;
+        let command = step.to_string();
+        let begun = Instant::now();
         writeln!(std::io::stderr(), "== {name}: {command}")?;
-        let words: Vec<&str> = command.split(' ').collect();
+        let words: Vec<&str> = step.command.split(' ').collect();
         let (program, rest) = words.split_first().context("an empty step")?;
-        cmd!(sh, "{program} {rest...}").quiet().run().with_context(|| {
+        let run = cmd!(sh, "{program} {rest...}").envs(env.iter().copied()).quiet();
+        run.run().with_context(|| {
             Refusal::host(format!("{name} failed"), format!("repeat it with `{command}`"))
         })?;
-        writeln!(std::io::stderr(), "== {name}: ok after {:.0} s", step.elapsed().as_secs_f64())?;
+        writeln!(std::io::stderr(), "== {name}: ok after {:.0} s", begun.elapsed().as_secs_f64())?;
     }
     writeln!(std::io::stderr(), "== all passed after {:.0} s", begun.elapsed().as_secs_f64())?;
     Ok(exit::PASS)
+}
+
+/// As a shell takes it.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.env.iter().try_for_each(|(name, value)| write!(f, "{name}={value} "))?;
+        f.write_str(self.command)
+    }
 }
