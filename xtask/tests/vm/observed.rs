@@ -51,26 +51,27 @@ fn at_the_end(report: &Value, index: usize) -> (&str, i64, &str) {
 const MODEST: &str = r#""nice":7,"sched_policy":"Batch","affinity":{"Exact":[0,2]}"#;
 
 #[test]
-fn a_nice_sweep_goes_through_all_forty_levels_and_comes_back() {
-    let sweep = r#""num_workers":1,"work_type":"NiceSweep""#;
-    let sets = [&format!("{sweep},{IN_TURN}"), &*format!("{sweep},{MODEST}")];
-    let report = run(r#""iterations":200"#, &sets, IN_TURN, "3");
+fn a_nice_sweep_goes_through_all_forty_levels() {
+    // On the only CPU nobody gets ahead at the gate: who opens it has a higher priority.
+    let sweep = format!(r#""num_workers":1,"work_type":"NiceSweep",{IN_TURN}"#);
+    let report = run(r#""iterations":200"#, &[&sweep], IN_TURN, "1");
     assert_eq!(seen(&report, 0, "nice"), set(-20..=19));
-    let looks = observer(&report)["iterations"].as_u64().unwrap();
-    assert!(looks >= 200, "one look an iteration: {looks}");
     assert_eq!(at_the_end(&report, 0), ("SCHED_FIFO 10", 0, "0"));
-    assert_eq!(at_the_end(&report, 1), ("SCHED_BATCH", 7, "0,2"));
 }
 
 #[test]
-fn a_policy_churn_takes_every_policy_and_comes_back() {
+fn a_policy_churn_takes_every_policy_and_what_was_configured_comes_back() {
     // Each of the five is held for about 20 ms, ten times.
     let churn = r#""num_workers":1,"work_type":{"PolicyChurn":{"spin_iters":5000000}}"#;
-    let report = run(r#""iterations":50"#, &[&format!("{churn},{MODEST}")], APART, "4");
+    let sweep = r#""num_workers":1,"work_type":"NiceSweep""#;
+    let sets = [&*format!("{churn},{MODEST}"), &*format!("{sweep},{MODEST}")];
+    let report = run(r#""iterations":50"#, &sets, APART, "4");
     assert_eq!(seen(&report, 0, "policy"), set([0, 1, 2, 3, 5]));
     assert_eq!(seen(&report, 0, "rt_priority"), set([0, 1]));
     assert_eq!(seen(&report, 0, "nice"), set([7]), "the nice level stays");
-    assert_eq!(at_the_end(&report, 0), ("SCHED_BATCH", 7, "0,2"));
+    for index in [0, 1] {
+        assert_eq!(at_the_end(&report, index), ("SCHED_BATCH", 7, "0,2"));
+    }
 }
 
 #[test]
