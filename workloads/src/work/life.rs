@@ -2,7 +2,7 @@
 
 use super::catalogue::params::ForkExit;
 use super::{Finish, Work};
-use crate::sys::process::{Fork, exit_now, fork};
+use crate::sys::process::fork_to_exit;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -10,9 +10,8 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 impl Work for ForkExit {
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
-            match fork() {
-                Ok(Fork::Child) => exit_now(0),
-                Ok(Fork::Parent(child)) => reap(child, w),
+            match fork_to_exit() {
+                Ok(child) => reap(child, w),
                 // Out of processes: say so, and leave the CPU to whoever will free one.
                 Err(errno) => w.error("fork", errno),
             }
