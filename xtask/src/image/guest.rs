@@ -1,5 +1,5 @@
-//! The guest-init binary: built once for each state of its sources, never for an unchanged one.
-//! Called by `cmd::vm`.
+//! Programs as the guest has them, and guest-init: built once for each state of its sources, never
+//! for an unchanged one. Called by `cmd::vm` and `cmd::bench`.
 
 use super::HexDigest;
 use crate::error::Refusal;
@@ -23,7 +23,7 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
         return Ok(binary);
     }
     progress.step("building guest-init (once for each change of its sources)");
-    let built = compile(paths)?;
+    let built = static_build(paths, &["--package", "guest-init"])?.join("guest-init");
     // A copy and a rename: a killed build leaves nothing that looks finished.
     let copy = super::shared_temp_file(&dir).context("create(guest-init) failed")?;
     std::fs::copy(&built, copy.path())
@@ -32,21 +32,25 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
     Ok(binary)
 }
 
-fn compile(paths: &Paths) -> Result<PathBuf> {
+/// Builds `what`, as cargo's options name it, statically and in the guest's profile: the folder.
+pub(crate) fn static_build(paths: &Paths, what: &[&str]) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(&paths.repo);
     let target_dir = paths.target.join("guest");
     // The host's flags are for the host; `--target` keeps these from build scripts.
-    cmd!(sh, "cargo build --quiet --package guest-init --profile guest --target {TARGET} --target-dir {target_dir}")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .quiet()
-        .run()
-        .context(Refusal::host(
-            "building guest-init failed",
-            "the compiler's message is above; a static build needs gcc and libc6-dev",
-        ))?;
-    Ok(target_dir.join(TARGET).join("guest/guest-init"))
+    cmd!(
+        sh,
+        "cargo build --quiet {what...} --profile guest --target {TARGET} --target-dir {target_dir}"
+    )
+    .env("RUSTFLAGS", "-C target-feature=+crt-static")
+    .env_remove("CARGO_ENCODED_RUSTFLAGS")
+    .quiet()
+    .run()
+    .context(Refusal::host(
+        format!("cargo build {} failed", what.join(" ")),
+        "the compiler's message is above; a static build needs gcc and libc6-dev",
+    ))?;
+    Ok(target_dir.join(TARGET).join("guest"))
 }
 
 /// A hash over names and contents of the sources.

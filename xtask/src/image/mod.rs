@@ -4,7 +4,7 @@
 mod cpio;
 mod guest;
 
-pub(crate) use guest::guest_init;
+pub(crate) use guest::{guest_init, static_build};
 
 use crate::error::Refusal;
 use crate::kernel::{Kernel, LoadedModules};
