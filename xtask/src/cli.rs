@@ -201,4 +201,10 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 10)]
         count: u32,
     },
+    /// The workload library on this machine against bare loops, in turn, with the bounds it must keep.
+    WorkTypes {
+        /// Rounds of each comparison, about 2 s each.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+    },
 }

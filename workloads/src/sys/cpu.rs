@@ -1,4 +1,5 @@
-//! What kind of CPU this is. Called by `Worker` to choose its spin step.
+//! Which CPU this is, and of what kind. Called by `Worker` for the CPUs that it used and to
+//! choose its spin step.
 
 use std::arch::x86_64::__cpuid;
 
@@ -17,4 +18,14 @@ pub(crate) fn is_emulated() -> bool {
     let leaf = __cpuid(HYPERVISOR_LEAF);
     let name = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).concat();
     name == TCG
+}
+
+/// The CPU that runs the calling thread. libc reads it from the thread's rseq area, which costs a
+/// tenth of the vDSO's getcpu; a worker looks every iteration.
+#[inline]
+pub(crate) fn current_cpu() -> usize {
+    // SAFETY: sched_getcpu takes nothing and touches no memory of ours.
+    let cpu = unsafe { libc::sched_getcpu() };
+    // It fails only where there is no getcpu(2), before Linux 2.6.19.
+    usize::try_from(cpu).unwrap_or(usize::MAX)
 }

@@ -3,7 +3,7 @@
 use super::catalogue::params::ForkExit;
 use super::reference::Documented;
 use super::{Finish, Needs, Work};
-use crate::sys::process::{Fork, exit_now, fork};
+use crate::sys::process::fork_to_exit;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -37,9 +37,8 @@ impl Work for ForkExit {
 /// comes straight back from an idle one. So an iteration is a child, never a failure.
 fn fork_one(w: &mut Worker<'_>) -> Option<Pid> {
     loop {
-        match fork() {
-            Ok(Fork::Child) => exit_now(0),
-            Ok(Fork::Parent(child)) => return Some(child),
+        match fork_to_exit() {
+            Ok(child) => return Some(child),
             Err(errno) => w.error("fork", errno),
         }
         // Cut short by a signal, it need not be made up for.

@@ -10,11 +10,11 @@ use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
-use crate::sys::cpu::is_emulated;
+use crate::sys::cpu::{current_cpu, is_emulated};
 use crate::sys::shared::{Control, Line, Slot};
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
-use rustix::thread::{clock_nanosleep_absolute, sched_getcpu};
+use rustix::thread::clock_nanosleep_absolute;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hint::{black_box, spin_loop};
@@ -237,7 +237,7 @@ impl<'a> Worker<'a> {
 
     #[inline]
     fn note_cpu(&mut self) {
-        let cpu = sched_getcpu();
+        let cpu = current_cpu();
         if cpu != self.last_cpu {
             self.moves_seen += u64::from(self.last_cpu != usize::MAX);
             self.last_cpu = cpu;
@@ -460,7 +460,7 @@ impl<'a> Worker<'a> {
             wall_ns: gap_ns,
             cpu_ns: used_ns.min(gap_ns),
             ended_ns: now_ns.saturating_sub(self.started_ns),
-            on_cpu: sched_getcpu(),
+            on_cpu: current_cpu(),
         };
     }
 }

@@ -1,6 +1,10 @@
 //! `xtask bench`: the measurements that the documentation quotes, repeatable by anyone. Ratios
 //! and differences are taken in turn, because machines are noisy.
 
+mod compare;
+mod rivals;
+mod work_types;
+
 use super::vm;
 use crate::cli::{BenchCommand, Cli, Command, VmArgs};
 use crate::error::exit;
@@ -10,11 +14,12 @@ use crate::run::Verdict;
 use crate::units::show_ns;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
+use compare::Spread;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use xshell::{Shell, cmd};
 
 /// The shortest run that still has a worker and a report.
@@ -24,6 +29,7 @@ pub(crate) fn run(command: &BenchCommand, paths: &Paths) -> Result<u8> {
     match command {
         BenchCommand::Boots { count } => boots(*count, paths),
         BenchCommand::Overhead { count } => overhead(*count, paths),
+        BenchCommand::WorkTypes { count } => work_types::run(*count, paths),
     }
 }
 
@@ -39,7 +45,7 @@ fn boots(count: u32, paths: &Paths) -> Result<u8> {
         let begun = Instant::now();
         let (report, folder) =
             vm::run_once(&vm_args(&out, dir.path())?, paths, &Progress::silent())?;
-        times.push(begun.elapsed());
+        times.push(begun.elapsed().as_secs_f64());
         *verdicts.entry(report.verdict.name()).or_default() += 1;
         if report.verdict != Verdict::Pass {
             let advice = report.advice.unwrap_or_default();
@@ -52,7 +58,7 @@ fn boots(count: u32, paths: &Paths) -> Result<u8> {
     drop(progress);
     to_stdout(|out| {
         writeln!(out, "{count} boots of Linux {release}, {accel}: {verdicts:?}")?;
-        Ok(writeln!(out, "from command to report: {}", spread(times))?)
+        Ok(writeln!(out, "from command to report: {}", show(&Spread::of(&times)))?)
     })?;
     let passed = verdicts.get(&Verdict::Pass.name()).copied().unwrap_or(0);
     Ok(if passed == count { exit::PASS } else { exit::GUEST })
@@ -71,17 +77,16 @@ fn overhead(count: u32, paths: &Paths) -> Result<u8> {
         bare.push(time_qemu(&warm.join("qemu.args"))?);
     }
     drop(progress);
+    let (ours, bare) = (Spread::of(&ours), Spread::of(&bare));
     to_stdout(|out| {
-        let added =
-            median(&mut ours.clone()).as_secs_f64() - median(&mut bare.clone()).as_secs_f64();
-        writeln!(out, "cargo xtask vm:      {}", spread(ours))?;
-        writeln!(out, "QEMU alone, same guest: {}", spread(bare))?;
-        Ok(writeln!(out, "added (medians): {added:.2} s")?)
+        writeln!(out, "cargo xtask vm:      {}", show(&ours))?;
+        writeln!(out, "QEMU alone, same guest: {}", show(&bare))?;
+        Ok(writeln!(out, "added (medians): {:.2} s", ours.median - bare.median)?)
     })?;
     Ok(exit::PASS)
 }
 
-fn time_command(out: &Path, dir: &Path, paths: &Paths) -> Result<Duration> {
+fn time_command(out: &Path, dir: &Path, paths: &Paths) -> Result<f64> {
     let sh = Shell::new()?;
     sh.change_dir(&paths.repo);
     let config = dir.join("bench.json");
@@ -91,11 +96,11 @@ fn time_command(out: &Path, dir: &Path, paths: &Paths) -> Result<Duration> {
         .ignore_stdout()
         .ignore_stderr()
         .run()?;
-    Ok(begun.elapsed())
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 /// Runs a `qemu.args` file as a shell would.
-fn time_qemu(script: &Path) -> Result<Duration> {
+fn time_qemu(script: &Path) -> Result<f64> {
     let begun = Instant::now();
     let status = std::process::Command::new("sh")
         .arg(script)
@@ -106,7 +111,7 @@ fn time_qemu(script: &Path) -> Result<Duration> {
     if !status.success() {
         bail!("`sh {}` failed: {status}", script.display());
     }
-    Ok(begun.elapsed())
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 fn vm_args(out: &Path, dir: &Path) -> Result<VmArgs> {
@@ -121,15 +126,7 @@ fn vm_args(out: &Path, dir: &Path) -> Result<VmArgs> {
     }
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-fn spread(mut times: Vec<Duration>) -> String {
-    let show = |time: Duration| show_ns(time.as_secs_f64() * 1e9);
-    let middle = median(&mut times);
-    let ends =
-        times.first().zip(times.last()).map(|(a, b)| format!(" ({} to {})", show(*a), show(*b)));
-    format!("median {}{}", show(middle), ends.unwrap_or_default())
+fn show(seconds: &Spread) -> String {
+    let show = |seconds: f64| show_ns(seconds * 1e9);
+    format!("median {} ({} to {})", show(seconds.median), show(seconds.least), show(seconds.most))
 }

@@ -1,5 +1,5 @@
-//! The guest's PID 1: guest-init, built once for each state of its sources, or a program of the
-//! user's. Called by `cmd::vm`.
+//! Static programs as the guest has them: guest-init, built once for each state of its sources, a
+//! PID 1 of the user's, and what `cmd::bench` runs. Called by `cmd`.
 
 use super::HexDigest;
 use crate::error::Refusal;
@@ -26,10 +26,12 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
         return Ok(binary);
     }
     progress.step("building guest-init (once for each change of its sources)");
-    let built = compile(&paths.repo.join("guest-init"), paths).context(Refusal::host(
-        "building guest-init failed",
-        "the compiler's message is above; a static build needs gcc and libc6-dev",
-    ))?;
+    let built = static_program(&paths.repo.join("guest-init"), &["--bins"], paths).context(
+        Refusal::host(
+            "building guest-init failed",
+            "the compiler's message is above; a static build needs gcc and libc6-dev",
+        ),
+    )?;
     // A copy and a rename: a killed build leaves nothing that looks finished.
     let copy = super::shared_temp_file(&dir).context("create(guest-init) failed")?;
     std::fs::copy(&built, copy.path())
@@ -54,18 +56,18 @@ pub(crate) fn user_init(path: &Path, paths: &Paths, progress: &Progress) -> Resu
         .into());
     }
     progress.step(format!("building `{shown}`"));
-    compile(path, paths).with_context(|| {
+    static_program(path, &["--bins"], paths).with_context(|| {
         Refusal::input(format!("building `{shown}` failed"), "the compiler's message is above")
     })
 }
 
-/// Builds the package in `dir` as a static program.
-fn compile(dir: &Path, paths: &Paths) -> Result<PathBuf> {
+/// Builds the one program that the package in `dir` has of `kind`, an option of Cargo's.
+pub(crate) fn static_program(dir: &Path, kind: &[&str], paths: &Paths) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(dir);
     let target_dir = std::path::absolute(paths.target.join("guest"))?;
     let config = std::path::absolute(paths.repo.join(BUILD))?;
-    let messages = cmd!(sh, "cargo build --quiet --bins --profile guest --config {config} --target {TARGET} --target-dir {target_dir} --message-format json-render-diagnostics")
+    let messages = cmd!(sh, "cargo build --quiet {kind...} --profile guest --config {config} --target {TARGET} --target-dir {target_dir} --message-format json-render-diagnostics")
         // The host's flags are for the host, and would take the place of the guest's.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -73,7 +75,7 @@ fn compile(dir: &Path, paths: &Paths) -> Result<PathBuf> {
         .read()?;
     match programs(&messages).as_slice() {
         [one] => Ok(one.clone()),
-        all => bail!("it has {} programs where PID 1 is one", all.len()),
+        all => bail!("it has {} programs, one is wanted", all.len()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod table;
 
-pub(crate) use table::{print_checks, print_run, print_workers};
+pub(crate) use table::{new_table, print_checks, print_run, print_workers};
 
 use crate::run::{BootPlan, Observed, Splat, Verdict};
 use guest_init::proto::{DiskUse, Hello};

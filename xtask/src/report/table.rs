@@ -205,7 +205,8 @@ fn some_of(workers: &[usize]) -> String {
     text
 }
 
-fn new_table(header: &[&str]) -> Table {
+/// A table without lines under this header.
+pub(crate) fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     table

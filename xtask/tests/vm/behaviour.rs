@@ -101,9 +101,13 @@ fn fork_exit_makes_a_process_an_iteration() {
     let worker = &report["workers"][0];
     let iterations = worker["iterations"].as_u64().unwrap();
     assert!(iterations > 20);
-    // The parent sleeps in waitpid once for each child.
-    let switches = worker["voluntary_switches"].as_u64().unwrap();
-    assert!(switches.abs_diff(iterations) <= iterations / 10, "{switches} for {iterations}");
+    // The one CPU goes to every child: most often because the parent sleeps in waitpid, or
+    // because the child, being new, preempts it on the way there.
+    let [voluntary, involuntary] =
+        ["voluntary_switches", "involuntary_switches"].map(|field| worker[field].as_u64().unwrap());
+    let switches = format!("{voluntary} + {involuntary} for {iterations}");
+    assert!(voluntary + involuntary >= iterations, "{switches}");
+    assert!(voluntary > iterations / 2, "{switches}");
 }
 
 #[test]
