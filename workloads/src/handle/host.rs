@@ -4,7 +4,7 @@
 use super::{Post, life, outbox};
 use crate::sys::process::{exit_now, interrupt_blocking_calls};
 use rustix::io::Errno;
-use rustix::process::{Signal, set_parent_process_death_signal, setpgid};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, setpgid};
 use rustix::thread::{Gid, Uid, futex, set_name, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -14,6 +14,21 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+/// Status of a process whose parent was gone before it could ask to die with it.
+const EXIT_ORPHANED: i32 = 1;
+
+/// What a worker lives in.
+#[derive(Debug)]
+pub(super) enum Home {
+    /// A process of its own.
+    Own {
+        /// Who forked it.
+        parent: Pid,
+    },
+    /// A process with others, whom its panic must leave alone.
+    Shared(#[expect(dead_code, reason = "it is there to be dropped")] Presence),
+}
+
 /// A worker that has not begun, with the pipe for its report.
 #[derive(Debug)]
 pub(super) struct Recruit {
@@ -22,11 +37,11 @@ pub(super) struct Recruit {
 }
 
 /// The life of a forked worker. Nothing here returns or unwinds.
-pub(super) fn process_main(recruit: Recruit) -> ! {
+pub(super) fn process_main(recruit: Recruit, parent: Pid) -> ! {
     let Recruit { post, pipe } = recruit;
-    begin_process();
+    begin_process(parent);
     let sent = match interrupt_blocking_calls() {
-        Ok(()) => life::live(&post, pipe, None),
+        Ok(()) => life::live(&post, pipe, Home::Own { parent }),
         Err(errno) => {
             life::stillborn(&post.identity(), pipe, format!("sigaction failed: {errno}"));
             true
@@ -44,8 +59,8 @@ pub(super) struct Leader {
 }
 
 /// The life of a container: it gives each worker a thread, and ends with the last of them.
-pub(super) fn container_main(leader: &Leader, recruits: Vec<Recruit>) -> ! {
-    begin_process();
+pub(super) fn container_main(leader: &Leader, recruits: Vec<Recruit>, parent: Pid) -> ! {
+    begin_process(parent);
     let named = CString::new(leader.comm.as_str()).map_err(|_| Errno::INVAL);
     let _ = named.and_then(|name| set_name(&name));
     let crew = Crew::of(recruits.len());
@@ -70,6 +85,7 @@ pub(super) fn container_main(leader: &Leader, recruits: Vec<Recruit>) -> ! {
     if let Some(uid) = leader.uid.map(Uid::from_raw) {
         let _ = set_thread_res_uid(uid, uid, uid);
     }
+    die_with(parent);
     crew.wait();
     exit_now(0)
 }
@@ -80,12 +96,20 @@ pub(super) fn thread(recruit: Recruit) -> Result<JoinHandle<()>, (Recruit, std::
     start_thread(recruit, None)
 }
 
-/// A worker whose parent is gone has nobody to stop it, and a group of its own lets the teardown
-/// reach what the worker itself forks.
-fn begin_process() {
+/// A process group of its own lets the teardown reach what a worker itself forks.
+fn begin_process(parent: Pid) {
     outbox::report_panics();
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    die_with(parent);
     let _ = setpgid(None, None);
+}
+
+/// A worker whose parent is gone has nobody to stop it. The kernel forgets the request when the
+/// ids change (`commit_creds`), so it is made again after that.
+pub(super) fn die_with(parent: Pid) {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if getppid() != Some(parent) {
+        exit_now(EXIT_ORPHANED)
+    }
 }
 
 /// On failure the recruit comes back, and the crew is one less.
@@ -102,7 +126,7 @@ fn start_thread(
     let presence = Presence(crew);
     let made = Builder::new().spawn(move || {
         if let Some(Recruit { post, pipe }) = take(&taken) {
-            let live = || life::live(&post, pipe, Some(presence));
+            let live = || life::live(&post, pipe, Home::Shared(presence));
             // A panic has become the report by now.
             let _ = catch_unwind(AssertUnwindSafe(live));
         }

@@ -1,7 +1,7 @@
 //! What a worker does from its first step to its report, be it a process or a thread. Called by
 //! `host`, which gives it a place to live.
 
-use super::host::Presence;
+use super::host::{Home, die_with};
 use super::outbox::{self, READY};
 use super::{Identity, Post, prologue};
 use crate::report::WorkerReport;
@@ -14,12 +14,19 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// The worker's whole life; false if its report could not be sent.
-pub(super) fn live(post: &Post, pipe: OwnedFd, presence: Option<Presence>) -> bool {
+pub(super) fn live(post: &Post, pipe: OwnedFd, home: Home) -> bool {
     let identity = post.identity();
-    outbox::open(pipe, &identity, presence);
+    let parent = match &home {
+        Home::Own { parent } => Some(*parent),
+        Home::Shared(_) => None,
+    };
+    outbox::open(pipe, &identity, home);
     let seat = post.seat();
     seat.slot.tid.store(own_tid(), Relaxed);
     let not_applied = prologue::apply(post.spec(), seat.seed, identity.index);
+    if let Some(parent) = parent {
+        die_with(parent);
+    }
     seat.fault_in();
     let mut worker = Worker::new(seat);
     if !outbox::say_ready() {

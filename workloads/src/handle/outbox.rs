@@ -2,7 +2,7 @@
 //! panic becomes a report too, with `panic = "abort"` and without. Called by `life`.
 
 use super::Identity;
-use super::host::Presence;
+use super::host::Home;
 use crate::report::{ExitInfo, WorkerReport};
 use crate::sys::process::exit_now;
 use std::cell::RefCell;
@@ -26,13 +26,12 @@ thread_local! {
 struct Outbox {
     pipe: File,
     identity: Identity,
-    /// For one that shares its process with others, whom its panic must leave alone.
-    presence: Option<Presence>,
+    home: Home,
 }
 
 /// Makes `outbox` that of the calling thread, for its own words and for its panic.
-pub(super) fn open(pipe: OwnedFd, identity: &Identity, presence: Option<Presence>) {
-    let outbox = Outbox { pipe: File::from(pipe), identity: identity.clone(), presence };
+pub(super) fn open(pipe: OwnedFd, identity: &Identity, home: Home) {
+    let outbox = Outbox { pipe: File::from(pipe), identity: identity.clone(), home };
     OUTBOX.set(Some(outbox));
 }
 
@@ -76,7 +75,7 @@ impl Outbox {
         };
         // Unsent, the exit status says it, or the end of the pipe.
         let _ = serde_json::to_writer(&mut self.pipe, &report);
-        if self.presence.is_none() {
+        if matches!(self.home, Home::Own { .. }) {
             exit_now(EXIT_PANICKED)
         }
         drop(self);

@@ -12,7 +12,7 @@ use crate::worker::{Events, Pipe};
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -94,13 +94,14 @@ impl WorkloadHandle {
     }
 
     fn fork_group(&mut self, group: Vec<Post>) -> Result<(), SpawnError> {
+        let parent = getpid();
         for post in group {
             let report = make_pipe()?;
             let index = post.index;
             match fork() {
                 Ok(Fork::Child) => {
                     drop(report.reader);
-                    host::process_main(Recruit { post, pipe: report.writer })
+                    host::process_main(Recruit { post, pipe: report.writer }, parent)
                 }
                 Ok(Fork::Parent(pid)) => {
                     drop(report.writer);
@@ -130,10 +131,11 @@ impl WorkloadHandle {
                 Ok(())
             })?;
         }
+        let parent = getpid();
         match fork() {
             Ok(Fork::Child) => {
                 drop(readers);
-                host::container_main(leader, recruits)
+                host::container_main(leader, recruits, parent)
             }
             Ok(Fork::Parent(pid)) => {
                 let at = self.adopt(pid)?;
@@ -171,7 +173,7 @@ impl WorkloadHandle {
 
     /// Takes charge of a process: it is in the list before anything can fail, so that dropping
     /// the handle ends it. Returns its place there.
-    fn adopt(&mut self, pid: rustix::process::Pid) -> Result<usize, SpawnError> {
+    fn adopt(&mut self, pid: Pid) -> Result<usize, SpawnError> {
         let process =
             Process::adopt(pid).map_err(|errno| descriptors(errno, "pidfd_open of a worker"))?;
         let at = self.processes.len();

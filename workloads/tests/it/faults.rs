@@ -202,3 +202,38 @@ fn a_buffer_that_does_not_fit_is_named_with_its_size() {
         }
     }
 }
+
+/// Root's workers change their ids, which makes the kernel forget whom to die with.
+#[test]
+fn workers_of_a_killed_parent_die_with_it_whatever_their_ids() {
+    let ids = geteuid().is_root().then_some(NOBODYS_UID);
+    let set = || WorkSpec { num_workers: Some(1), uid: ids, gid: ids, ..WorkSpec::default() };
+    let config = WorkloadConfig {
+        composed: vec![set(), set().pcomm("crowd")],
+        ..config(1, WorkType::SpinWait)
+    };
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let parent = fork_child(|| {
+        let handle = WorkloadHandle::spawn(&config).unwrap();
+        let pids = handle.worker_pids().iter().map(i32::to_string).collect::<Vec<_>>().join(" ");
+        File::from(writer.try_clone().unwrap()).write_all(format!("{pids}\n").as_bytes()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    })
+    .unwrap();
+    let mut line = [0; 64];
+    let length = File::from(reader).read(&mut line).unwrap();
+    kill_process(parent, Signal::KILL).unwrap();
+    waitpid(Some(parent), WaitOptions::empty()).unwrap();
+    let pids = std::str::from_utf8(&line[..length]).unwrap().trim();
+    assert_eq!(pids.split(' ').count(), 3, "{pids}");
+    let deadline = Instant::now() + PATIENCE;
+    for pid in pids.split(' ') {
+        let stat = format!("/proc/{pid}/stat");
+        // Dead at once; whoever adopted it reaps it in their own time.
+        while std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "{pid} outlives its parent");
+        }
+    }
+}
