@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 /// Stages of a worker: it may be sent signals from HERE on, and sends none after DONE.
 const HERE: u32 = 1;
 const DONE: u32 = 2;
+/// Interruptions by the stop, one each 10 ms, that the wait for the last signal outlasts.
+const PATIENCE: usize = 10;
 
 impl Documented for SignalStorm {
     const FACTS: Facts = Facts { group: "2", ..Facts::PLAIN };
@@ -47,14 +49,15 @@ impl SignalStorm {
             Err(errno) => return Err(errno),
         }
         w.line(2 + w.position()).value.store(u64::from(sent), Relaxed);
-        // The partner may still send: it needs us to receive.
         reach(w, DONE)?;
-        await_partner(w, DONE)?;
+        let outcome = await_last_signal(w);
         // What is still pending is delivered at the end of a system call.
         sched_yield();
         note_received(w, &mut noted);
-        note_merged(w, noted);
-        Ok(())
+        if outcome.is_ok() {
+            note_merged(w, noted);
+        }
+        outcome
     }
 
     /// Iterations until the worker has to go.
@@ -112,6 +115,13 @@ fn note_merged(w: &mut Worker<'_>, received: u32) {
     if merged > 0 {
         w.tally("signals_merged", merged);
     }
+}
+
+/// The partner may still send and needs us to receive, so the interruptions of the stop do not end
+/// this wait; only so many of them do, because the partner may be dead.
+fn await_last_signal(w: &mut Worker<'_>) -> Result<(), Errno> {
+    let mut waits = (0..PATIENCE).map(|_| await_partner(w, DONE));
+    waits.find(|wait| *wait != Err(Errno::CANCELED)).unwrap_or(Err(Errno::CANCELED))
 }
 
 fn reach(w: &Worker<'_>, stage: u32) -> Result<(), Errno> {

@@ -66,8 +66,12 @@ fn a_burst_leaves_the_cpu_for_its_sleep() {
     let bursty = r#"{"Bursty":{"burst_duration":"10ms","sleep_duration":"30ms"}}"#;
     let report = run(&workload(1, bursty), &["--cpus", "2"]);
     let worker = &report["workers"][0];
-    let share = worker["cpu_time_ns"].as_f64().unwrap() / worker["wall_time_ns"].as_f64().unwrap();
-    assert!((0.15..0.30).contains(&share), "{share} of a CPU for 10 ms in 40 ms");
+    let time = |field: &str| worker[field].as_u64().unwrap();
+    // A sleep is as long as asked or longer, on a loaded host too. A burst is wall time, but
+    // nothing else wants the CPU in this guest.
+    let rounds = time("iterations");
+    assert!(time("off_cpu_ns") >= rounds * 30_000_000, "{worker}");
+    assert!(time("cpu_time_ns") >= rounds * 8_000_000, "{worker}");
     let iterations = worker["iterations"].as_u64().unwrap();
     let timer = worker["latency"]["timer"]["count"].as_u64().unwrap();
     assert!(timer >= iterations && timer <= iterations + 1, "{timer} sleeps, {iterations} rounds");
