@@ -11,7 +11,8 @@ use workloads::Scenario;
 /// The text of the scenario and the name of its source.
 pub(crate) fn find(cmdline: &str, disk: Option<&Disk>) -> Result<(Scenario, &'static str)> {
     let (text, source) = read(cmdline, disk)?;
-    let scenario = Scenario::parse(&text).with_context(|| format!("scenario from {source}"))?;
+    let scenario =
+        Scenario::parse_again(&text).with_context(|| format!("scenario from {source}"))?;
     Ok((scenario, source))
 }
 

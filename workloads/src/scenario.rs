@@ -68,17 +68,40 @@ impl Scenario {
     /// Parses a scenario, or a bare [`WorkloadConfig`], and checks all that needs no machine.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let bare = is_bare_config(text);
-        let scenario = if bare {
-            Self { workload: from_json(text)?, ..Self::default() }
-        } else {
-            from_json(text)?
+        let scenario = match bare {
+            true => Self::of(traced(text)?),
+            false => traced(text)?,
         };
-        scenario.validate().map_err(|(path, message)| {
+        scenario.checked(|(path, message)| {
             let path = if bare { path.trim_start_matches("workload.").to_owned() } else { path };
             let (line, column) = locate::locate(text, &path).unwrap_or((0, 0));
             ScenarioError { path, line, column, message }
-        })?;
-        Ok(scenario)
+        })
+    }
+
+    /// As [`Self::parse`], for guests: what is wrong is said without its path and a hint, because
+    /// the code that follows the path would be a twentieth of PID 1. A host has been through
+    /// [`Self::parse`] before.
+    pub fn parse_again(text: &str) -> Result<Self, ScenarioError> {
+        let scenario = match is_bare_config(text) {
+            true => Self::of(plain(text)?),
+            false => plain(text)?,
+        };
+        scenario.checked(|(path, message)| ScenarioError { path, line: 0, column: 0, message })
+    }
+
+    fn of(workload: WorkloadConfig) -> Self {
+        Self { workload, ..Self::default() }
+    }
+
+    fn checked(
+        self,
+        refuse: impl FnOnce((String, String)) -> ScenarioError,
+    ) -> Result<Self, ScenarioError> {
+        match self.validate() {
+            Ok(()) => Ok(self),
+            Err(broken) => Err(refuse(broken)),
+        }
     }
 
     /// How long the run may last.
@@ -122,31 +145,45 @@ fn is_bare_config(text: &str) -> bool {
     }
 }
 
-fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ScenarioError> {
-    // serde would take an array as the fields in order.
-    if text.trim_start().starts_with('[') {
-        let message = "a scenario is an object, not an array".into();
-        return Err(ScenarioError { path: String::new(), line: 1, column: 1, message });
-    }
+/// The value in `text`; what is wrong is said with its path and the nearest known name.
+fn traced<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ScenarioError> {
+    refuse_array(text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
-        let inner = e.inner();
-        let (line, column) = (inner.line(), inner.column());
-        let message = inner.to_string();
-        let place = format!(" at line {line} column {column}");
-        let message = message.strip_suffix(&place).unwrap_or(&message);
-        let hint = locate::nearest_expected(message)
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         let path = e.path().to_string();
-        ScenarioError { path, line, column, message: format!("{message}{hint}") }
+        let plain = located(e.inner());
+        let hint = locate::nearest_expected(&plain.message)
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        ScenarioError { path, message: format!("{}{hint}", plain.message), ..plain }
     })?;
-    reader.end().map_err(|e| ScenarioError {
-        path: String::new(),
-        line: e.line(),
-        column: e.column(),
-        message: "there is something after the scenario".into(),
+    reader.end().map_err(|e| {
+        let message = "there is something after the scenario".into();
+        ScenarioError { message, ..located(&e) }
     })?;
     Ok(value)
+}
+
+fn plain<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ScenarioError> {
+    refuse_array(text)?;
+    serde_json::from_str(text).map_err(|e| located(&e))
+}
+
+/// serde would take an array as the fields in order.
+fn refuse_array(text: &str) -> Result<(), ScenarioError> {
+    if !text.trim_start().starts_with('[') {
+        return Ok(());
+    }
+    let message = "a scenario is an object, not an array".into();
+    Err(ScenarioError { path: String::new(), line: 1, column: 1, message })
+}
+
+/// What serde_json says, with its place apart.
+fn located(error: &serde_json::Error) -> ScenarioError {
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let place = format!(" at line {line} column {column}");
+    let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+    ScenarioError { path: String::new(), line, column, message }
 }
 
 #[cfg(test)]
@@ -203,6 +240,18 @@ mod tests {
         assert!(refusal(r#"{"duration":"5"}"#).contains("duration"));
         assert!(refusal(r#"{"duration":"0s"}"#).contains("`duration` is 0ns"));
         assert!(refusal(r#"{"iterations":5,"warmup":"1s"}"#).contains("`warmup` has no meaning"));
+    }
+
+    #[test]
+    fn a_guest_reads_and_refuses_the_same() {
+        let bare = r#"{"num_workers":2,"work_type":"PipeIo"}"#;
+        assert_eq!(Scenario::parse_again(bare), Scenario::parse(bare));
+        let full = serde_json::to_string(&Scenario::parse(bare).unwrap()).unwrap();
+        assert_eq!(Scenario::parse_again(&full), Scenario::parse(&full));
+        for text in ["[]", "{} {}", r#"{"num_workers":3,"work_type":"PipeIo"}"#, r#"{"seed":-1}"#] {
+            let error = Scenario::parse_again(text).unwrap_err();
+            assert!(!error.message.is_empty() && Scenario::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]
