@@ -47,6 +47,8 @@ pub(super) enum Verdict {
     Ok,
     /// The bound is missed.
     Short,
+    /// There is no bound.
+    Shown,
     /// For this reason.
     NotMeasured(String),
 }
@@ -65,6 +67,7 @@ impl Verdict {
         match self {
             Self::Ok => "ok".into(),
             Self::Short => "SHORT".into(),
+            Self::Shown => "-".into(),
             Self::NotMeasured(why) => format!("not measured: {why}"),
         }
     }
@@ -75,7 +78,7 @@ pub(super) fn exit_code<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> 
     let mut code = exit::PASS;
     for verdict in verdicts {
         match verdict {
-            Verdict::Ok => {}
+            Verdict::Ok | Verdict::Shown => {}
             Verdict::Short => return exit::FAIL,
             Verdict::NotMeasured(_) => code = exit::HOST,
         }
