@@ -54,7 +54,7 @@ impl WorkloadHandle {
     fn prepare(sets: Vec<Set>, options: &SpawnOptions) -> Result<Self, SpawnError> {
         let workers = sets.last().map_or(0, |set| set.workers.end);
         let lines = sets.last().map_or(0, |set| set.first_line + set.lines());
-        raise_file_limit(workers, sets.iter().map(|set| set.needs.pipes).max().unwrap_or(0));
+        raise_file_limit(workers, sets.iter().map(Set::files).sum());
         let common = Common {
             control: Shared::new(1).map_err(|e| memory(e, "control page"))?,
             slots: Shared::new(workers).map_err(|e| memory(e, "progress slots"))?,
@@ -232,8 +232,18 @@ impl Files {
 }
 
 impl Set {
+    fn groups(&self) -> usize {
+        self.workers.len() / self.needs.group_size
+    }
+
     fn lines(&self) -> usize {
-        self.workers.len() / self.needs.group_size * self.needs.lines
+        self.groups() * self.needs.lines
+    }
+
+    /// Descriptors that its groups share.
+    fn files(&self) -> usize {
+        let pair = usize::from(self.needs.events) + self.needs.pipes;
+        self.groups() * pair * 2
     }
 }
 
@@ -253,11 +263,12 @@ fn plan(config: &WorkloadConfig) -> Result<Vec<Set>, SpawnError> {
     Ok(sets)
 }
 
-/// At most three descriptors a worker are open in the parent (those of a thread), and for a while
-/// two for each of the `pipes` of a group; the hard limit is as far as we may go.
-fn raise_file_limit(workers: usize, pipes: usize) {
+/// At most three descriptors a worker are open in the parent (those of a thread) beside the
+/// `shared` ones of groups, which threads and containers have all at once; the hard limit is as far
+/// as we may go.
+fn raise_file_limit(workers: usize, shared: usize) {
     let now = getrlimit(Resource::Nofile);
-    let wanted = (workers as u64 * 3 + pipes as u64 * 2 + 64).max(now.current.unwrap_or(u64::MAX));
+    let wanted = (workers as u64 * 3 + shared as u64 + 64).max(now.current.unwrap_or(u64::MAX));
     let maximum = now.maximum.map(|max| max.max(wanted));
     // The hard limit needs privilege; without it the soft one alone may do.
     if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_err() {

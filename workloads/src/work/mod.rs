@@ -1,9 +1,10 @@
 //! The work types. `catalogue` declares each with its parameters and defaults, a family file
-//! holds its loop, `reference` tells people about them. Nothing outside this folder looks at variants: `handle` asks a [`Work`] once
-//! per worker what it needs and then runs it.
+//! holds its loop, `reference` tells people about them. Nothing outside this folder looks at
+//! variants: `handle` asks a [`Work`] once per worker what it needs and then runs it.
 
 mod catalogue;
 mod custom;
+mod generate;
 mod parameter;
 mod reference;
 
@@ -149,8 +150,10 @@ impl Rules<'_> {
 }
 
 impl WorkType {
-    /// Checks the parameters, and that `num_workers` is a multiple of the group size.
-    pub(crate) fn validate(&self, group_idx: usize, num_workers: usize) -> Result<(), ConfigError> {
+    /// Checks the parameters, and that `num_workers` is a multiple of the group size. The error's
+    /// `source` is the typed reason; its place is that of `group_idx`, 0 for the primary set and
+    /// i + 1 for `composed[i]`.
+    pub fn validate(&self, group_idx: usize, num_workers: usize) -> Result<(), ConfigError> {
         let work = self.work();
         let mut rules = Rules { name: self.name(), group_idx, broken: None };
         work.check(&mut rules);

@@ -321,6 +321,19 @@ fn a_dropped_handle_ends_threads_at_the_gate_and_beyond() {
 }
 
 #[test]
+fn hundreds_of_pairs_find_their_pipes_in_every_mode() {
+    for mode in MODES {
+        let mut handle = spawn(&config(mode, &WorkType::pipe_io(0), 600), Some(20));
+        assert_eq!(handle.wait_until(Instant::now() + 4 * PATIENCE).unwrap().running, 0);
+        let reports = of_set(mode, handle.stop_and_collect(PATIENCE));
+        assert_eq!(reports.len(), 600);
+        for report in reports {
+            assert_eq!((report.iterations, report.completed), (20, true), "{mode:?}: {report:?}");
+        }
+    }
+}
+
+#[test]
 fn a_pi_lock_knows_threads_apart() {
     for mode in MODES {
         let work_type = WorkType::priority_inversion(1, 1, 1, 512, 64, FutexLockMode::Pi);

@@ -62,6 +62,26 @@ fn yielding_requeues_without_sleeping() {
 }
 
 #[test]
+fn mixed_works_and_gives_way_without_sleeping() {
+    let pair = |work_type| run(&workload(2, work_type), &["--cpus", "1"]);
+    let (mixed, spin) = (pair("\"Mixed\""), pair("\"SpinWait\""));
+    let switches = |report: &Value| of_workers(report, "involuntary_switches").iter().sum::<u64>();
+    for worker in mixed["workers"].as_array().unwrap() {
+        let count = |field: &str| worker[field].as_u64().unwrap();
+        assert_eq!(worker["iterations"], worker["latency"]["yield"]["count"]);
+        assert!(count("work_units") >= count("iterations") * 1024, "{worker}");
+        // The first touch of a page may wait for another worker's fault on it.
+        assert!(count("voluntary_switches") <= 1, "{worker}");
+        let (runnable, wall) =
+            (count("cpu_time_ns") + count("run_delay_ns"), count("wall_time_ns"));
+        assert!(runnable.abs_diff(wall) < wall / 10, "{runnable} of {wall}");
+    }
+    // What only ticks do to the spinners, a yield does too.
+    let (mixed, spin) = (switches(&mixed), switches(&spin));
+    assert!(mixed > spin * 4, "{mixed} switches with yields, {spin} without");
+}
+
+#[test]
 fn a_burst_leaves_the_cpu_for_its_sleep() {
     let bursty = r#"{"Bursty":{"burst_duration":"10ms","sleep_duration":"30ms"}}"#;
     let report = run(&workload(1, bursty), &["--cpus", "2"]);
@@ -112,6 +132,33 @@ fn fork_exit_makes_a_process_an_iteration() {
     let switches = format!("{voluntary} + {involuntary} for {iterations}");
     assert!(voluntary + involuntary >= iterations, "{switches}");
     assert!(voluntary > iterations / 2, "{switches}");
+}
+
+#[test]
+fn every_policy_is_what_the_kernel_holds_at_the_end() {
+    let policies = [
+        (r#""Normal""#, "SCHED_OTHER"),
+        (r#""Batch""#, "SCHED_BATCH"),
+        (r#""Idle""#, "SCHED_IDLE"),
+        (r#"{"Fifo":7}"#, "SCHED_FIFO 7"),
+        (r#"{"RoundRobin":8}"#, "SCHED_RR 8"),
+        (
+            r#"{"Deadline":{"runtime":"1ms","deadline":"10ms","period":"20ms"}}"#,
+            "SCHED_DEADLINE 1000000/10000000/20000000 ns",
+        ),
+        (r#""Ext""#, "SCHED_EXT"),
+    ];
+    let sets = policies.map(|(policy, _)| {
+        format!(r#"{{"num_workers":1,"work_type":"YieldHeavy","sched_policy":{policy}}}"#)
+    });
+    let composed = sets[1..].join(",");
+    let first = sets[0].trim_end_matches('}');
+    let scenario = format!(r#"{{"iterations":50,"workload":{first},"composed":[{composed}]}}}}"#);
+    let report = run(&scenario, &["--cpus", "2"]);
+    for (worker, (asked, held)) in report["workers"].as_array().unwrap().iter().zip(policies) {
+        assert_eq!(worker["sched_policy"], held, "{asked}");
+        assert_eq!(worker["iterations"], 50);
+    }
 }
 
 #[test]
