@@ -23,8 +23,8 @@ struct Pair {
     num_workers: usize,
     theirs: Theirs,
     cpus: usize,
-    /// None on several CPUs: whether the one that is woken still polls or has halted, and whether
-    /// both sides share one, counts for more than what is compared.
+    /// None on several CPUs: how often the answer is there before a side has gone to sleep, and
+    /// whether both share a CPU, counts for more than what is compared.
     bound: Option<f64>,
 }
 
