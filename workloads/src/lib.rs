@@ -25,6 +25,7 @@ mod worker;
 
 mod clock;
 mod counters;
+mod cpuset;
 mod histogram;
 mod nodes;
 mod rng;

@@ -2,6 +2,7 @@
 //! whether the configured ones are back. Called by `Worker::finish`.
 
 use crate::counters::known;
+use crate::cpuset::cpus_of;
 use crate::report::WorkerReport;
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
@@ -19,7 +20,7 @@ pub(crate) fn fill_in(report: &mut WorkerReport, policy: Result<String, Errno>) 
 /// The CPUs of `mask` as the kernel writes lists: `0-2,5`.
 fn list(mask: &CpuSet) -> String {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)) {
+    for cpu in cpus_of(mask) {
         match ranges.last_mut() {
             Some((_, last)) if *last + 1 == cpu => *last = cpu,
             _ => ranges.push((cpu, cpu)),

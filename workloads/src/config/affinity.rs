@@ -1,5 +1,6 @@
 //! Where workers may run. Validated with the configuration, applied by the worker prologue.
 
+use crate::cpuset::mask_of;
 use crate::rng::Rng;
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -77,9 +78,7 @@ impl AffinityIntent {
             }
             _ => return Ok(()),
         };
-        let mut mask = CpuSet::new();
-        cpus.iter().for_each(|cpu| mask.set(*cpu));
-        sched_setaffinity(None, &mask)
+        sched_setaffinity(None, &mask_of(&cpus))
     }
 }
 

@@ -19,7 +19,7 @@ const EXIT_ORPHANED: i32 = 1;
 
 /// What a worker lives in.
 #[derive(Debug)]
-pub(super) enum Home {
+pub(super) enum Host {
     /// A process of its own.
     Own {
         /// Who forked it.
@@ -41,7 +41,7 @@ pub(super) fn process_main(recruit: Recruit, parent: Pid) -> ! {
     let Recruit { post, pipe } = recruit;
     begin_process(parent);
     let sent = match interrupt_blocking_calls() {
-        Ok(()) => life::live(&post, pipe, Home::Own { parent }),
+        Ok(()) => life::live(&post, pipe, Host::Own { parent }),
         Err(errno) => {
             life::stillborn(&post.identity(), pipe, format!("sigaction failed: {errno}"));
             true
@@ -126,7 +126,7 @@ fn start_thread(
     let presence = Presence(crew);
     let made = Builder::new().spawn(move || {
         if let Some(Recruit { post, pipe }) = take(&taken) {
-            let live = || life::live(&post, pipe, Home::Shared(presence));
+            let live = || life::live(&post, pipe, Host::Shared(presence));
             // A panic has become the report by now.
             let _ = catch_unwind(AssertUnwindSafe(live));
         }

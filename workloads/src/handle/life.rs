@@ -1,12 +1,13 @@
 //! What a worker does from its first step to its report, be it a process or a thread. Called by
 //! `host`, which gives it a place to live.
 
-use super::host::{Home, die_with};
+use super::host::{Host, die_with};
 use super::outbox::{self, READY};
 use super::{Identity, Post, prologue};
 use crate::report::WorkerReport;
 use crate::work::Finish;
 use crate::worker::{Seat, Worker};
+use rustix::process::getpid;
 use rustix::thread::futex;
 use std::fs::File;
 use std::io::Write as _;
@@ -14,13 +15,13 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// The worker's whole life; false if its report could not be sent.
-pub(super) fn live(post: &Post, pipe: OwnedFd, home: Home) -> bool {
+pub(super) fn live(post: &Post, pipe: OwnedFd, host: Host) -> bool {
     let identity = post.identity();
-    let parent = match &home {
-        Home::Own { parent } => Some(*parent),
-        Home::Shared(_) => None,
+    let parent = match &host {
+        Host::Own { parent } => Some(*parent),
+        Host::Shared(_) => None,
     };
-    outbox::open(pipe, &identity, home);
+    outbox::open(pipe, &identity, host);
     let seat = post.seat();
     seat.slot.tid.store(own_tid(), Relaxed);
     let not_applied = prologue::apply(post.spec(), seat.seed, identity.index);
@@ -69,21 +70,17 @@ fn identify(report: WorkerReport, id: &Identity) -> WorkerReport {
         0 => own_tid(),
         tid => tid,
     };
-    WorkerReport {
-        tid,
-        pid: rustix::process::getpid().as_raw_nonzero().get(),
-        index: id.index,
-        group_idx: id.group_idx,
-        role: id.role.to_owned(),
-        work_type: id.work_type.clone(),
+    let report = WorkerReport {
         comm: own_line("/proc/thread-self/comm", ""),
         // `0::PATH` is the line of cgroup v2.
         cgroup: own_line("/proc/thread-self/cgroup", "0::"),
         ..report
-    }
+    };
+    id.sign(tid, getpid(), report)
 }
 
-fn own_tid() -> i32 {
+/// The calling thread's id.
+pub(super) fn own_tid() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 

@@ -261,17 +261,12 @@ impl Member {
             Home::Process { at, .. } => (processes[at].pid(), processes[at].end_of_member()),
             Home::Thread(_) => (getpid(), ExitInfo::TimedOut),
         };
-        WorkerReport {
-            tid: slot.tid.load(Relaxed),
-            pid: pid.as_raw_nonzero().get(),
-            index: self.identity.index,
-            group_idx: self.identity.group_idx,
-            role: self.identity.role.to_owned(),
-            work_type: self.identity.work_type.clone(),
+        let report = WorkerReport {
             iterations: slot.iterations.load(Relaxed),
             work_units: slot.work_units.load(Relaxed),
             exit_info: Some(end),
             ..WorkerReport::default()
-        }
+        };
+        self.identity.sign(slot.tid.load(Relaxed), pid, report)
     }
 }

@@ -21,6 +21,7 @@ use crate::work::{Needs, Work};
 use crate::worker::{Events, Pipe, Seat};
 use member::{Member, Process};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::futex;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -217,6 +218,21 @@ struct Identity {
     group_idx: usize,
     role: &'static str,
     work_type: String,
+}
+
+impl Identity {
+    /// `report` as that of this worker, seen as thread `tid` of process `pid`.
+    fn sign(&self, tid: i32, pid: Pid, report: WorkerReport) -> WorkerReport {
+        WorkerReport {
+            tid,
+            pid: pid.as_raw_nonzero().get(),
+            index: self.index,
+            group_idx: self.group_idx,
+            role: self.role.to_owned(),
+            work_type: self.work_type.clone(),
+            ..report
+        }
+    }
 }
 
 /// Where a worker belongs and all that it needs there, whatever process it will live in.

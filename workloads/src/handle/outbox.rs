@@ -2,9 +2,11 @@
 //! panic becomes a report too, with `panic = "abort"` and without. Called by `life`.
 
 use super::Identity;
-use super::host::Home;
+use super::host::Host;
+use super::life::own_tid;
 use crate::report::{ExitInfo, WorkerReport};
 use crate::sys::process::exit_now;
+use rustix::process::getpid;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
@@ -26,12 +28,12 @@ thread_local! {
 struct Outbox {
     pipe: File,
     identity: Identity,
-    home: Home,
+    host: Host,
 }
 
 /// Makes `outbox` that of the calling thread, for its own words and for its panic.
-pub(super) fn open(pipe: OwnedFd, identity: &Identity, home: Home) {
-    let outbox = Outbox { pipe: File::from(pipe), identity: identity.clone(), home };
+pub(super) fn open(pipe: OwnedFd, identity: &Identity, host: Host) {
+    let outbox = Outbox { pipe: File::from(pipe), identity: identity.clone(), host };
     OUTBOX.set(Some(outbox));
 }
 
@@ -62,20 +64,12 @@ pub(super) fn report_panics() {
 
 impl Outbox {
     fn end_by_panic(mut self, message: String) {
-        let id = &self.identity;
-        let report = WorkerReport {
-            tid: rustix::thread::gettid().as_raw_nonzero().get(),
-            pid: rustix::process::getpid().as_raw_nonzero().get(),
-            index: id.index,
-            group_idx: id.group_idx,
-            role: id.role.to_owned(),
-            work_type: id.work_type.clone(),
-            exit_info: Some(ExitInfo::Panicked(message)),
-            ..WorkerReport::default()
-        };
+        let exit_info = Some(ExitInfo::Panicked(message));
+        let report = WorkerReport { exit_info, ..WorkerReport::default() };
+        let report = self.identity.sign(own_tid(), getpid(), report);
         // Unsent, the exit status says it, or the end of the pipe.
         let _ = serde_json::to_writer(&mut self.pipe, &report);
-        if matches!(self.home, Home::Own { .. }) {
+        if matches!(self.host, Host::Own { .. }) {
             exit_now(EXIT_PANICKED)
         }
         drop(self);

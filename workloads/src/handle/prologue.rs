@@ -2,13 +2,14 @@
 //! recorded, never dropped.
 
 use crate::config::WorkSpec;
+use crate::cpuset::{cpus_of, mask_of};
 use crate::nodes;
 use crate::report::NotApplied;
 use crate::rng::Rng;
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
 use rustix::thread::{
-    CpuSet, Gid, Uid, sched_getaffinity, sched_setaffinity, set_current_timer_slack, set_name,
+    Gid, Uid, sched_getaffinity, sched_setaffinity, set_current_timer_slack, set_name,
     set_thread_res_gid, set_thread_res_uid,
 };
 use std::ffi::CString;
@@ -58,10 +59,8 @@ pub(super) fn apply(spec: &WorkSpec, seed: u64, index: usize) -> Vec<NotApplied>
 /// the kernel would refuse an empty mask.
 fn keep_to_node(node: u32) -> Result<(), Errno> {
     let node = usize::try_from(node).map_err(|_| Errno::INVAL)?;
-    let cpus = nodes::cpus(node).map_err(|_| Errno::NOENT)?;
-    let own = sched_getaffinity(None)?;
-    let mut mask = CpuSet::new();
-    let both = cpus.into_iter().filter(|cpu| *cpu < CpuSet::MAX_CPU && own.is_set(*cpu));
-    both.for_each(|cpu| mask.set(cpu));
-    sched_setaffinity(None, &mask)
+    let there = nodes::cpus(node).map_err(|_| Errno::NOENT)?;
+    let mut cpus = cpus_of(&sched_getaffinity(None)?);
+    cpus.retain(|cpu| there.contains(cpu));
+    sched_setaffinity(None, &mask_of(&cpus))
 }

@@ -7,8 +7,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::collections::BTreeMap;
 use std::ptr::{NonNull, null, null_mut};
 
-/// MPOL_BIND and MPOL_MF_MOVE of mbind(2).
-const BIND: libc::c_int = 2;
+/// MPOL_MF_MOVE of mbind(2).
 const MOVE: libc::c_uint = 2;
 /// Pages asked about in one call of move_pages(2).
 const CHUNK: usize = 512;
@@ -69,7 +68,8 @@ impl Region {
         // SAFETY: exactly our own mapping, whose content moves unchanged; the mask lives across
         // the call and has the bits that `MAXNODE` says.
         let rc = unsafe {
-            libc::syscall(libc::SYS_mbind, start, self.len(), BIND, nodes.as_ptr(), MAXNODE, MOVE)
+            let mode = libc::MPOL_BIND;
+            libc::syscall(libc::SYS_mbind, start, self.len(), mode, nodes.as_ptr(), MAXNODE, MOVE)
         };
         if rc == 0 { Ok(()) } else { Err(last_errno()) }
     }

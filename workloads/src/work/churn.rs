@@ -5,6 +5,7 @@ use super::catalogue::params::{AffinityChurn, NiceSweep, NumaMigrationChurn, Pol
 use super::reference::{Documented, Facts};
 use super::{Finish, Work};
 use crate::config::SchedPolicy;
+use crate::cpuset::{cpus_of, mask_of};
 use crate::nodes;
 use crate::report::Latency;
 use crate::sys::sched::{SchedAttr, get_attr, set_attr};
@@ -274,16 +275,6 @@ fn set_nice(nice: &i32) -> Result<(), Errno> {
 
 fn set_mask(mask: &CpuSet) -> Result<(), Errno> {
     sched_setaffinity(None, mask)
-}
-
-fn cpus_of(mask: &CpuSet) -> Vec<usize> {
-    (0..CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect()
-}
-
-fn mask_of(cpus: &[usize]) -> CpuSet {
-    let mut mask = CpuSet::new();
-    cpus.iter().for_each(|cpu| mask.set(*cpu));
-    mask
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn kill(pid: i32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-fn has_children() -> bool {
+pub(crate) fn has_children() -> bool {
     let options = rustix::process::WaitOptions::NOHANG;
     !matches!(rustix::process::wait(options), Err(rustix::io::Errno::CHILD))
 }

@@ -2,6 +2,7 @@
 //! kernel shows of them.
 
 use crate::delay::unhindered;
+use crate::lifecycle::has_children;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use workloads::prelude::*;
@@ -62,11 +63,6 @@ fn own_pid() -> i32 {
 
 fn count_entries(dir: &str) -> usize {
     std::fs::read_dir(dir).unwrap().count()
-}
-
-fn has_children() -> bool {
-    let options = rustix::process::WaitOptions::NOHANG;
-    !matches!(rustix::process::wait(options), Err(rustix::io::Errno::CHILD))
 }
 
 /// Mappings of shared anonymous memory, which is what workers share.
