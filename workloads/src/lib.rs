@@ -27,10 +27,12 @@ mod clock;
 mod counters;
 mod cpuset;
 mod histogram;
+mod list;
 mod nodes;
 mod rng;
 mod settings;
 mod sys;
+mod topology;
 
 mod expect;
 mod report;
@@ -51,6 +53,7 @@ pub use run::{Event, RunOptions, run};
 pub use scenario::{Scenario, ScenarioError};
 pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};
+pub use topology::{Cpu, Topology};
 pub use work::{
     AluWidth, CustomFn, FutexLockMode, Parameter, Phase, RENAMED, Reference, Role, Sampled,
     WakeMechanism, WorkType, register,

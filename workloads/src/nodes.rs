@@ -1,23 +1,25 @@
 //! NUMA nodes of this machine as sysfs shows them. Called by the worker prologue, by work types
 //! that go round nodes, and for the pages in a report.
 
+use crate::list;
 use std::collections::BTreeMap;
+use std::io::{Error, ErrorKind};
 
 const DIR: &str = "/sys/devices/system/node";
 
 /// The CPUs of node `node`, or what the attempt to read them says. None for a memory-only node.
-pub(crate) fn cpus(node: usize) -> Result<Vec<usize>, std::io::Error> {
-    std::fs::read_to_string(format!("{DIR}/node{node}/cpulist")).map(|text| parse_list(&text))
+pub(crate) fn cpus(node: usize) -> Result<Vec<usize>, Error> {
+    read(&format!("node{node}/cpulist"))
 }
 
 /// Nodes that are online; node 0 alone where the kernel has no NUMA.
 pub(crate) fn online() -> Vec<usize> {
-    list("online")
+    read("online").unwrap_or_else(|_| vec![0])
 }
 
 /// Nodes that have memory for ordinary use.
 pub(crate) fn with_memory() -> Vec<usize> {
-    list("has_memory")
+    read("has_memory").unwrap_or_else(|_| vec![0])
 }
 
 /// The CPUs of each online node that has any of `allowed`.
@@ -46,30 +48,15 @@ fn sum_pages(numa_maps: &str) -> BTreeMap<usize, u64> {
     pages
 }
 
-fn list(file: &str) -> Vec<usize> {
-    let nodes = std::fs::read_to_string(format!("{DIR}/{file}"));
-    nodes.map_or_else(|_| vec![0], |text| parse_list(&text))
-}
-
-/// A list as sysfs has it, such as `0-3,8`.
-fn parse_list(text: &str) -> Vec<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
-    };
-    text.trim().split(',').filter_map(range).flatten().collect()
+fn read(file: &str) -> Result<Vec<usize>, Error> {
+    let text = std::fs::read_to_string(format!("{DIR}/{file}"))?;
+    let numbers = list::parse(&text).map_err(|why| Error::new(ErrorKind::InvalidData, why))?;
+    Ok(numbers.into_iter().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sysfs_lists_have_ranges_and_may_be_empty() {
-        assert_eq!(parse_list("0-2,5\n"), [0, 1, 2, 5]);
-        assert_eq!(parse_list("7"), [7]);
-        assert!(parse_list("\n").is_empty());
-    }
 
     #[test]
     fn pages_are_summed_by_node() {

@@ -3,34 +3,19 @@
 
 use crate::counters::known;
 use crate::cpuset::cpus_of;
+use crate::list;
 use crate::report::WorkerReport;
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::sched_getaffinity;
 
 /// Fills in `policy`, which was read before the worker left one of its own choice, and the rest.
 pub(crate) fn fill_in(report: &mut WorkerReport, policy: Result<String, Errno>) {
     let missing = &mut report.unavailable;
     report.sched_policy = known(policy, &["sched_policy"], missing);
     report.nice = known(getpriority_process(None), &["nice"], missing);
-    let cpus = sched_getaffinity(None).map(|mask| list(&mask));
+    let cpus = sched_getaffinity(None).map(|mask| list::format(cpus_of(&mask)));
     report.cpus_allowed = known(cpus, &["cpus_allowed"], missing);
-}
-
-/// The CPUs of `mask` as the kernel writes lists: `0-2,5`.
-fn list(mask: &CpuSet) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for cpu in cpus_of(mask) {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            _ => ranges.push((cpu, cpu)),
-        }
-    }
-    let parts = ranges.iter().map(|(first, last)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    });
-    parts.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -45,11 +30,7 @@ mod tests {
         sched_setaffinity(None, &own).unwrap();
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let kernels = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t"));
-        assert_eq!(Some(list(&own).as_str()), kernels);
-        let mut mask = CpuSet::new();
-        assert_eq!(list(&mask), "");
-        [0, 2, 3, 4, 1023].into_iter().for_each(|cpu| mask.set(cpu));
-        assert_eq!(list(&mask), "0,2-4,1023");
+        assert_eq!(Some(list::format(cpus_of(&own)).as_str()), kernels);
     }
 
     #[test]
