@@ -42,8 +42,8 @@ mod supervisor;
 
 pub use clock::monotonic_ns;
 pub use config::{
-    AffinityIntent, CloneMode, ConfigError, MemPolicy, MpolFlags, SchedClass, SchedPolicy,
-    WorkSpec, WorkTypeValidationError, WorkloadConfig,
+    AffinityIntent, CloneMode, ConfigError, CpusetSpec, MemPolicy, MpolFlags, SchedClass,
+    SchedPolicy, WorkSpec, WorkTypeValidationError, WorkloadConfig,
 };
 pub use expect::{Check, Expect, Outcome, judge};
 pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};

@@ -2,11 +2,13 @@
 //! JSON by `scenario`, turned into processes by `handle`.
 
 mod affinity;
+mod cpuset;
 mod error;
 mod memory;
 mod policy;
 
 pub use affinity::AffinityIntent;
+pub use cpuset::CpusetSpec;
 pub use error::{ConfigError, WorkTypeValidationError};
 pub use memory::{MemPolicy, MpolFlags};
 pub use policy::{SchedClass, SchedPolicy};
