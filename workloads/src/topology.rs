@@ -85,6 +85,17 @@ impl Topology {
         &self.memory_nodes
     }
 
+    /// What to say of a request out of the CPUs in `pool` that this machine cannot fulfil.
+    pub(crate) fn refusal(
+        &self,
+        asked: &dyn fmt::Debug,
+        pool: &BTreeSet<usize>,
+        why: &str,
+    ) -> String {
+        let pool = list::format(pool.iter().copied());
+        format!("{asked:?} of CPUs {pool}: {why}. The machine is\n{self}")
+    }
+
     fn by(&self, number: impl Fn(&Cpu) -> usize) -> Vec<BTreeSet<usize>> {
         let count = self.cpus.iter().map(|cpu| number(cpu) + 1).max().unwrap_or(0);
         let mut sets = vec![BTreeSet::new(); count];

@@ -1,9 +1,6 @@
-//! Where workers may run. Validated with the configuration, applied by the worker prologue.
+//! Where workers may run. Validated with the configuration, made into masks by `placement`.
 
-use crate::cpuset::mask_of;
-use crate::rng::Rng;
-use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::CpuSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -22,20 +19,26 @@ pub enum AffinityIntent {
         /// How many to draw.
         count: usize,
     },
-    /// One CPU for all workers of the set.
+    /// The lowest CPU of those the set may use, for all its workers.
     SingleCpu,
-    /// The CPUs of one last-level cache.
+    /// The CPUs of the last-level cache that has most of those the set may use.
     LlcAligned,
-    /// Every CPU of the machine, past the cgroup's own.
+    /// Every CPU of the machine. The kernel keeps workers to the CPUs of their cgroup all the same.
     CrossCgroup,
-    /// Two SMT siblings for each pair of workers.
+    /// Two SMT siblings for each group of workers, or for each pair where a type has no groups;
+    /// core after core, and from the first again.
     SmtSiblingPair,
 }
 
 impl AffinityIntent {
+    /// What can be refused on any machine.
     pub(crate) fn validate(&self) -> Result<(), String> {
         match self {
-            Self::Inherit => Ok(()),
+            Self::Inherit
+            | Self::SingleCpu
+            | Self::LlcAligned
+            | Self::CrossCgroup
+            | Self::SmtSiblingPair => Ok(()),
             Self::Exact(cpus) if cpus.is_empty() => Err("names no CPU".into()),
             Self::RandomSubset { from, count } if *count == 0 || *count > from.len() => {
                 Err(format!("draws {count} of {} CPUs; 1 to all can be drawn", from.len()))
@@ -46,6 +49,13 @@ impl AffinityIntent {
                     None => Ok(()),
                 }
             }
+        }
+    }
+
+    /// What only a scenario can resolve.
+    pub(crate) fn validate_plain(&self) -> Result<(), String> {
+        match self {
+            Self::Inherit | Self::Exact(_) | Self::RandomSubset { .. } => Ok(()),
             Self::SingleCpu | Self::LlcAligned | Self::CrossCgroup | Self::SmtSiblingPair => {
                 Err(format!(
                     "{self:?} needs the machine's topology; give the CPUs as {{\"Exact\": [..]}}"
@@ -64,22 +74,6 @@ impl AffinityIntent {
         .flatten()
         .copied()
     }
-
-    /// Restricts the calling thread; a random subset is drawn from `rng`.
-    pub(crate) fn apply(&self, rng: &mut Rng) -> Result<(), Errno> {
-        let cpus: Vec<usize> = match self {
-            Self::Exact(cpus) => cpus.iter().copied().collect(),
-            Self::RandomSubset { from, count } => {
-                let mut pool: Vec<usize> = from.iter().copied().collect();
-                while pool.len() > *count {
-                    pool.swap_remove(rng.below(pool.len()));
-                }
-                pool
-            }
-            _ => return Ok(()),
-        };
-        sched_setaffinity(None, &mask_of(&cpus))
-    }
 }
 
 #[cfg(test)]
@@ -88,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_needs_a_topology_is_refused_with_advice() {
-        let why = AffinityIntent::LlcAligned.validate().unwrap_err();
+        let why = AffinityIntent::LlcAligned.validate_plain().unwrap_err();
         assert!(why.contains("LlcAligned") && why.contains("Exact"), "{why}");
     }
 

@@ -96,10 +96,7 @@ impl CpusetSpec {
                 Ok(pool.iter().copied().skip(places.start).take(places.len()).collect())
             }
         });
-        chosen.map_err(|why| {
-            let pool = list::format(pool.iter().copied());
-            format!("{self:?} of CPUs {pool}: {why}. The machine is\n{topology}")
-        })
+        chosen.map_err(|why| topology.refusal(self, pool, &why))
     }
 
     /// Which of `count` CPUs, by their place among them.

@@ -5,12 +5,14 @@ mod affinity;
 mod cpuset;
 mod error;
 mod memory;
+mod placement;
 mod policy;
 
 pub use affinity::AffinityIntent;
 pub use cpuset::CpusetSpec;
 pub use error::{ConfigError, WorkTypeValidationError};
 pub use memory::{MemPolicy, MpolFlags};
+pub(crate) use placement::Placement;
 pub use policy::{SchedClass, SchedPolicy};
 pub(crate) use policy::{current as current_policy, lift_deadline};
 
@@ -141,13 +143,18 @@ fn is_default<T: PartialEq + Default>(value: &T) -> bool {
 impl WorkloadConfig {
     /// Everything that can be refused without running: counts, groups, parameters, names.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_in_scenario()?;
         for (group_idx, spec) in self.specs().iter().enumerate() {
-            let place = if group_idx == 0 {
-                String::new()
-            } else {
-                format!("composed[{}].", group_idx - 1)
-            };
-            spec.validate(group_idx).map_err(|e| e.below(&place))?;
+            let refuse = |why| ConfigError::new("affinity", why).below(&place_of(group_idx));
+            spec.affinity.validate_plain().map_err(refuse)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::validate`], but what needs a topology is left to the scenario, which has one.
+    pub(crate) fn validate_in_scenario(&self) -> Result<(), ConfigError> {
+        for (group_idx, spec) in self.specs().iter().enumerate() {
+            spec.validate(group_idx).map_err(|e| e.below(&place_of(group_idx)))?;
             if spec.pcomm.is_none() && self.clone_mode == CloneMode::Thread {
                 spec.refuse_threads("clone_mode", "is Thread")?;
             }
@@ -204,7 +211,8 @@ impl WorkSpec {
         self
     }
 
-    fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
+    /// All but whether a topology is there for its affinity.
+    pub(crate) fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
         let refuse = |field: &str, why: String| Err(ConfigError::new(field, why));
         let Some(num_workers) = self.num_workers else {
             return refuse("num_workers", "must be given for a composed set".into());
@@ -242,6 +250,14 @@ impl WorkSpec {
                 format!("{asks}, but a {name} worker must be a process of its own: {why}"),
             )),
         }
+    }
+}
+
+/// Where the set of this number is in the configuration.
+fn place_of(group_idx: usize) -> String {
+    match group_idx {
+        0 => String::new(),
+        _ => format!("composed[{}].", group_idx - 1),
     }
 }
 
@@ -323,6 +339,18 @@ mod tests {
         config(vec![set(Some(1)), set(Some(1))]).validate().unwrap();
         let text = refusal(&config(vec![set(Some(1)), set(None)]));
         assert!(text.starts_with("composed[1].pcomm `java`"), "{text}");
+    }
+
+    #[test]
+    fn what_needs_a_topology_is_for_scenarios_only() {
+        let single = WorkSpec {
+            num_workers: Some(1),
+            affinity: AffinityIntent::SingleCpu,
+            ..WorkSpec::default()
+        };
+        let config = WorkloadConfig { composed: vec![single], ..WorkloadConfig::default() };
+        assert!(refusal(&config).starts_with("composed[0].affinity SingleCpu needs"));
+        config.validate_in_scenario().unwrap();
     }
 
     #[test]

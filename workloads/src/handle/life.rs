@@ -24,7 +24,7 @@ pub(super) fn live(post: &Post, pipe: OwnedFd, host: Host) -> bool {
     outbox::open(pipe, &identity, host);
     let seat = post.seat();
     seat.slot.tid.store(own_tid(), Relaxed);
-    let not_applied = prologue::apply(post.spec(), seat.seed, identity.index);
+    let not_applied = prologue::apply(post);
     if let Some(parent) = parent {
         die_with(parent);
     }

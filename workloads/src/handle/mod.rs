@@ -14,7 +14,7 @@ mod outbox;
 mod prologue;
 mod spawn;
 
-use crate::config::WorkSpec;
+use crate::config::{Placement, WorkSpec};
 use crate::report::WorkerReport;
 use crate::sys::shared::{Control, Line, Shared, Slot};
 use crate::work::{Needs, Work};
@@ -190,6 +190,8 @@ impl Common {
 struct Set {
     group_idx: usize,
     spec: WorkSpec,
+    /// What became of the specification's affinity.
+    placement: Placement,
     work: Box<dyn Work>,
     needs: Needs,
     /// Indices of its workers among all.
@@ -261,6 +263,12 @@ impl Post {
 
     fn work(&self) -> &dyn Work {
         &*self.set().work
+    }
+
+    /// Number of its group as a [`Placement`] counts: workers of a type without groups are pairs.
+    fn placed_group(&self) -> usize {
+        let Set { workers, needs, .. } = self.set();
+        (self.index - workers.start) / needs.group_size.max(2)
     }
 
     fn identity(&self) -> Identity {

@@ -1,7 +1,7 @@
 //! The settings that a worker applies to itself before the gate. What the kernel refuses is
 //! recorded, never dropped.
 
-use crate::config::WorkSpec;
+use super::Post;
 use crate::cpuset::{cpus_of, mask_of};
 use crate::nodes;
 use crate::report::NotApplied;
@@ -21,15 +21,17 @@ const TIMER_SLACK_NS: u64 = 50_000;
 
 /// Applies affinity, NUMA node, policy with nice, memory policy, comm, group and user id, in this
 /// order: the ids last, because they give up the right to the others.
-pub(super) fn apply(spec: &WorkSpec, seed: u64, index: usize) -> Vec<NotApplied> {
+pub(super) fn apply(post: &Post) -> Vec<NotApplied> {
+    let spec = post.spec();
     let mut refused = Vec::new();
     let mut note = |setting: &str, wanted: &dyn Debug, outcome: Result<(), Errno>| {
         if let Err(errno) = outcome {
             refused.push(NotApplied::new(setting, wanted, errno));
         }
     };
-    let mut rng = Rng::for_worker(seed, index);
-    note("affinity", &spec.affinity, spec.affinity.apply(&mut rng));
+    let mut rng = Rng::for_worker(post.common.options.seed, post.index);
+    let placed = post.set().placement.apply(post.placed_group(), &mut rng);
+    note("affinity", &spec.affinity, placed);
     if let Some(node) = spec.numa_node {
         note("numa_node", &node, keep_to_node(node));
     }

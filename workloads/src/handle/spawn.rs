@@ -4,7 +4,7 @@
 use super::host::{self, Leader, Recruit};
 use super::member::{Home, Member, Process, token_of_member, token_of_process, watch};
 use super::{Common, Files, Post, Set, SpawnError, SpawnOptions, WorkloadHandle};
-use crate::config::{CloneMode, WorkloadConfig};
+use crate::config::{CloneMode, ConfigError, WorkloadConfig};
 use crate::sys::process::{Fork, fork, interrupt_blocking_calls};
 use crate::sys::shared::Shared;
 use crate::work::Needs;
@@ -31,8 +31,16 @@ impl WorkloadHandle {
     /// Threads as workers leave a handler for SIGUSR1 behind that does nothing.
     pub fn spawn_with(config: &WorkloadConfig, options: &SpawnOptions) -> Result<Self, SpawnError> {
         config.validate()?;
-        let mut handle = Self::prepare(plan(config)?, options)?;
-        let homes = Homes::of(&handle.common.sets, config.clone_mode);
+        Self::spawn_sets(plan(config)?, config.clone_mode, options)
+    }
+
+    fn spawn_sets(
+        sets: Vec<Set>,
+        clone_mode: CloneMode,
+        options: &SpawnOptions,
+    ) -> Result<Self, SpawnError> {
+        let mut handle = Self::prepare(sets, options)?;
+        let homes = Homes::of(&handle.common.sets, clone_mode);
         for set in homes.processes {
             handle.each_group(set, |handle, group| handle.fork_group(group))?;
         }
@@ -258,7 +266,9 @@ fn plan(config: &WorkloadConfig) -> Result<Vec<Set>, SpawnError> {
         let (first, first_line) =
             sets.last().map_or((0, 0), |set| (set.workers.end, set.first_line + set.lines()));
         let workers = first..first + spec.num_workers.unwrap_or(0);
-        sets.push(Set { group_idx, spec, work, needs, workers, first_line });
+        let placement = spec.affinity.place(None, None);
+        let placement = placement.map_err(|why| ConfigError::new("affinity", why))?;
+        sets.push(Set { group_idx, spec, placement, work, needs, workers, first_line });
     }
     Ok(sets)
 }
@@ -302,4 +312,44 @@ fn descriptors(errno: Errno, op: &str) -> SpawnError {
 
 fn memory(errno: Errno, what: &str) -> SpawnError {
     sys(format!("mmap({what})"), errno, "; give the machine more memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Placement, WorkSpec};
+    use crate::cpuset::cpus_of;
+    use crate::work::WorkType;
+    use rustix::thread::sched_getaffinity;
+    use std::time::Duration;
+
+    /// Where the kernel had the workers of a second set, whose groups get the first and the last
+    /// CPU in turn.
+    fn cpus_allowed(work_type: WorkType, workers: usize, clone_mode: CloneMode) -> Vec<String> {
+        let set = WorkSpec { work_type, num_workers: Some(workers), ..WorkSpec::default() };
+        let config = WorkloadConfig { composed: vec![set], ..WorkloadConfig::default() };
+        let mut sets = plan(&config).unwrap();
+        sets[1].placement = Placement::Groups(ends().map(|cpu| [cpu].into()).to_vec());
+        let handle =
+            WorkloadHandle::spawn_sets(sets, clone_mode, &SpawnOptions::default()).unwrap();
+        let reports = handle.stop_and_collect(Duration::from_secs(5));
+        reports.into_iter().skip(1).map(|report| report.cpus_allowed.unwrap()).collect()
+    }
+
+    fn ends() -> [usize; 2] {
+        let allowed = cpus_of(&sched_getaffinity(None).unwrap());
+        [allowed[0], allowed[allowed.len() - 1]]
+    }
+
+    #[test]
+    fn each_group_has_its_mask_in_turn_and_single_workers_are_pairs() {
+        let placed = |groups: [usize; 6]| groups.map(|group| ends()[group].to_string());
+        let pairs = placed([0, 0, 1, 1, 0, 0]);
+        let threes = WorkType::fan_out_compute(2, 1, 1, 1);
+        for clone_mode in [CloneMode::Fork, CloneMode::Thread] {
+            assert_eq!(cpus_allowed(WorkType::SpinWait, 5, clone_mode), pairs[..5]);
+            assert_eq!(cpus_allowed(WorkType::pipe_io(0), 6, clone_mode), pairs);
+            assert_eq!(cpus_allowed(threes.clone(), 6, clone_mode), placed([0, 0, 0, 1, 1, 1]));
+        }
+    }
 }
