@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Cores that a line of the table shows before it leaves some out.
+/// Cores that a line of the table shows before it leaves some out, and lines of the table.
 const SHOWN_CORES: usize = 8;
+const SHOWN_LINES: usize = 16;
 
 /// An online CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,14 +117,17 @@ impl fmt::Display for Topology {
         for node in self.memory_nodes.iter().filter(|n| self.cpus.iter().all(|c| c.node != **n)) {
             lines.insert((*node, None), Vec::new());
         }
-        for (index, ((node, llc), cpus)) in lines.iter().enumerate() {
+        for (index, ((node, llc), cpus)) in lines.iter().take(SHOWN_LINES).enumerate() {
             f.write_str(if index == 0 { "" } else { "\n" })?;
             match llc {
                 Some(llc) => write!(f, "node {node}: llc {llc}: {}", describe(cpus))?,
                 None => write!(f, "node {node}: memory only")?,
             }
         }
-        Ok(())
+        match lines.len().saturating_sub(SHOWN_LINES) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} lines more"),
+        }
     }
 }
 
@@ -135,6 +139,9 @@ fn describe(cpus: &[&Cpu]) -> String {
     let count = cores.len();
     if count == cpus.len() {
         return format!("CPUs {all}, a core each");
+    }
+    if count == 1 {
+        return format!("CPUs {all}, one core");
     }
     let mut cores: Vec<String> = cores.into_values().map(list::format).collect();
     if count > SHOWN_CORES {
@@ -198,6 +205,11 @@ mod tests {
                         node 2: llc 1: CPUs 5, a core each";
         assert_eq!(uneven().to_string(), expected);
         assert_eq!(Topology::flat(255).to_string(), "node 0: llc 0: CPUs 0-254, a core each");
+        let one = Topology::new(vec![cpu(1, 0, 0, 0), cpu(9, 0, 0, 0)], [0].into());
+        assert_eq!(one.to_string(), "node 0: llc 0: CPUs 1,9, one core");
+        let many = Topology::new((0..255).map(|id| cpu(id, id, id, 0)).collect(), [0].into());
+        let text = many.to_string();
+        assert!(text.ends_with("llc 15: CPUs 15, a core each\nand 239 lines more"), "{text}");
         let smt = Topology::new((0..254).map(|id| cpu(id, id / 2, 0, 0)).collect(), [0].into());
         let expected = "node 0: llc 0: CPUs 0-253, 127 cores 0-1 | 2-3 | 4-5 | 6-7 | .. | 252-253";
         assert_eq!(smt.to_string(), expected);
