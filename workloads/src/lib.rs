@@ -20,6 +20,8 @@ mod work;
 
 mod run;
 
+#[expect(dead_code, unused_imports, reason = "what runs scenarios with cgroups comes next")]
+mod cgroup;
 mod handle;
 mod worker;
 
@@ -40,6 +42,7 @@ mod report;
 mod suggest;
 mod supervisor;
 
+pub use cgroup::{CgroupError, CgroupUsage};
 pub use clock::monotonic_ns;
 pub use config::{
     AffinityIntent, CloneMode, ConfigError, CpusetSpec, MemPolicy, MpolFlags, SchedClass,

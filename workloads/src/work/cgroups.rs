@@ -3,6 +3,7 @@
 use super::catalogue::params::CgroupChurn;
 use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
+use crate::cgroup::own_dir;
 use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::fs::{Mode, OFlags, mkdir, open, rmdir};
@@ -131,36 +132,4 @@ fn enter(procs: &OwnedFd) -> Result<(), Errno> {
 
 fn is_in(dir: &Path) -> bool {
     own_dir().is_ok_and(|own| own == dir)
-}
-
-/// The directory of this process in the cgroup v2 file system.
-fn own_dir() -> Result<PathBuf, String> {
-    let read =
-        |path| std::fs::read_to_string(path).map_err(|e| format!("read({path}) failed: {e}"));
-    let mounts = read("/proc/self/mounts")?;
-    let mount = mount_point(&mounts).ok_or("no cgroup v2 is mounted")?;
-    let cgroups = read("/proc/self/cgroup")?;
-    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
-    Ok(Path::new(mount).join(own.ok_or("/proc/self/cgroup names no cgroup v2")?))
-}
-
-fn mount_point(mounts: &str) -> Option<&str> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let point = fields.next()?;
-        (fields.next()? == "cgroup2").then_some(point)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mount_is_found_by_its_type() {
-        let text =
-            "tmpfs /sys/fs/cgroup tmpfs rw 0 0\nnone /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(mount_point(text), Some("/sys/fs/cgroup/unified"));
-        assert_eq!(mount_point("proc /proc proc rw 0 0\n"), None);
-    }
 }
