@@ -9,7 +9,8 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{op}({}) failed: {}{}", operands(.file, .value.as_deref()), named(*.errno), fix(.hint))]
 pub struct CgroupError {
-    /// `mkdir`, `write`, `read`, `readdir`, `rmdir`; `wait` for a line, `move` of all tasks.
+    /// `mkdir`, `write`, `read`, `readdir`, `rmdir`; `wait` for a line, `move` of all tasks,
+    /// `enable` of controllers, which is not tried where processes are.
     pub op: &'static str,
     /// The file or folder, in full.
     pub file: PathBuf,

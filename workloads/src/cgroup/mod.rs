@@ -110,6 +110,14 @@ impl Cgroups {
         if self.enabled.contains(dir) {
             return Ok(());
         }
+        // With threaded controllers alone the kernel would take it and make what is below a
+        // threaded tree, which takes no processes.
+        let is_root = !dir.join("cgroup.events").exists();
+        if !is_root && !self.controllers.is_empty() && !tasks::listed(dir)?.is_empty() {
+            let controllers = Vec::from_iter(self.controllers.iter().copied()).join(" ");
+            let file = dir.join(SUBTREE_CONTROL);
+            return Err(CgroupError::new("enable", &file, Some(&controllers), Errno::BUSY));
+        }
         // One by one, so that a refusal names the controller.
         for controller in &self.controllers {
             files::write(&dir.join(SUBTREE_CONTROL), &format!("+{controller}"))?;

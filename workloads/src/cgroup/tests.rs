@@ -95,6 +95,18 @@ fn a_controller_that_is_not_there_is_named() {
 }
 
 #[test]
+fn controllers_are_not_enabled_where_processes_are() {
+    let Some((base, mut cgroups)) = real("inner") else { return };
+    cgroups.create("a").unwrap();
+    let sleeper = Sleeper::new();
+    cgroups.move_process("a", sleeper.pid()).unwrap();
+    let error = Cgroups::below(base.join("a"), ["cpu"]).create("b").unwrap_err();
+    assert_eq!((error.op, error.errno), ("enable", Errno::BUSY));
+    assert!(error.hint.contains("keeps processes in the leaves"), "{error}");
+    assert!(!base.join("a/b").exists());
+}
+
+#[test]
 fn a_wait_has_a_limit_and_says_for_what() {
     let folder = Folder::new("wait").with("cgroup.events", "populated 1\nfrozen 0\n");
     wait_for(&folder.0, "populated 1", Duration::ZERO).unwrap();
