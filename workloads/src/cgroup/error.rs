@@ -160,7 +160,7 @@ fn of_moving(errno: Errno, dir: &Path) -> String {
 fn of_value(errno: Errno, name: &str) -> String {
     let text = match (errno, name) {
         (Errno::NOSPC, "cpuset.cpus" | "cpuset.mems") => {
-            "tasks are in it, so it must keep some; to clear it write those of its parent"
+            "tasks are in it, so it must keep some: write all that the machine has instead"
         }
         (Errno::BUSY, "cpuset.cpus") => {
             "SCHED_DEADLINE tasks in it need more than these CPUs have, or a partition has them"

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// Writes `value` in one call, as the kernel parses it. Never makes the file.
 pub(super) fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
+    // No bytes are no write: the kernel would say yes and clear nothing.
+    let bytes = if value.is_empty() { b"\n" } else { value.as_bytes() };
     let written = open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|opened| rustix::io::write(&opened, value.as_bytes()));
+        .and_then(|opened| rustix::io::write(&opened, bytes));
     match written {
-        Ok(length) if length == value.len() => Ok(()),
+        Ok(length) if length == bytes.len() => Ok(()),
         Ok(_) => Err(CgroupError::new("write", file, Some(value), Errno::IO)),
         Err(errno) => Err(CgroupError::new("write", file, Some(value), errno)),
     }

@@ -78,6 +78,13 @@ impl Cgroups {
         files::write(&self.dir(path).join(file), value)
     }
 
+    /// Gives a cgroup all CPUs that its parent has and will have. Linux 6.12 refuses an empty
+    /// `cpuset.cpus` while tasks are in it (`validate_change`); all CPUs there can be are the same.
+    pub(crate) fn clear_cpus(&self, path: &str) -> Result<(), CgroupError> {
+        let possible = files::read(Path::new("/sys/devices/system/cpu/possible"))?;
+        self.write(path, "cpuset.cpus", possible.trim_end())
+    }
+
     /// What a control file says, without the line's end.
     pub(crate) fn read(&self, path: &str, file: &str) -> Result<String, CgroupError> {
         files::read(&self.dir(path).join(file)).map(|text| text.trim_end().to_owned())

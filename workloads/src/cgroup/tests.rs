@@ -107,6 +107,14 @@ fn controllers_are_not_enabled_where_processes_are() {
 }
 
 #[test]
+fn an_empty_value_is_written_too() {
+    let folder = Folder::new("empty").with("web/cpuset.mems", "");
+    let cgroups = Cgroups::below(folder.0.clone(), []);
+    cgroups.write("web", "cpuset.mems", "").unwrap();
+    assert_eq!(std::fs::read(folder.0.join("web/cpuset.mems")).unwrap(), b"\n");
+}
+
+#[test]
 fn a_wait_has_a_limit_and_says_for_what() {
     let folder = Folder::new("wait").with("cgroup.events", "populated 1\nfrozen 0\n");
     wait_for(&folder.0, "populated 1", Duration::ZERO).unwrap();
