@@ -1,8 +1,8 @@
 //! The command line: every command and option with its help. Read by `main`.
 
-use crate::qemu::{AccelChoice, Numa, Topology};
+use crate::qemu::{AccelChoice, MachineArgs};
 use crate::run::ConfigVia;
-use crate::units::{parse_disk, parse_mib};
+use crate::units::parse_disk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Kernels: fetch one from its suite again.
     #[command(subcommand)]
     Kernel(KernelCommand),
-    /// Show what there is to choose from: work types, kernels, scenarios.
+    /// Show what there is to choose from: work types, kernels, machines, scenarios.
     List(ListArgs),
     /// Make docs/work-types.md anew from the catalogue of work types.
     Docs(DocsArgs),
@@ -54,18 +54,8 @@ pub(crate) struct VmArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// Virtual CPUs: cores of one socket, or of as many sockets as there are nodes.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=255))]
-    pub(crate) cpus: u16,
-    /// Sockets, dies, cores and threads instead of --cpus, as 2s4c2t; a missing part is 1.
-    #[arg(long, value_name = "SHAPE", conflicts_with = "cpus")]
-    pub(crate) topology: Option<Topology>,
-    /// NUMA nodes; CPUs and memory are split evenly.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(crate) numa: Numa,
-    /// Memory, as 512M or 2G.
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_mib)]
-    pub(crate) memory: u64,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     /// How guest code runs; auto tries KVM and remembers whether it works here.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub(crate) accel: AccelChoice,
@@ -160,6 +150,7 @@ pub(crate) struct ListArgs {
 pub(crate) enum Listed {
     WorkTypes,
     Kernels,
+    Machines,
     Scenarios,
 }
 

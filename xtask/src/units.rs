@@ -5,13 +5,14 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
-const MIN_MEMORY_MIB: u64 = 64;
+/// Of a guest, and of each of its NUMA nodes.
+pub(crate) const MIN_MEMORY_MIB: u64 = 64;
 
 /// `512M` or `2G` in MiB.
 pub(crate) fn parse_mib(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text).ok_or("give a size such as 512M or 2G")?;
     match bytes / MIB {
-        mib if mib < MIN_MEMORY_MIB => Err(format!("a guest needs at least {MIN_MEMORY_MIB}M")),
+        mib if mib < MIN_MEMORY_MIB => Err(format!("{MIN_MEMORY_MIB}M is the least")),
         mib => Ok(mib),
     }
 }

@@ -1,4 +1,4 @@
-//! `xtask list`: work types, kernels and scenarios to choose from, for people or as JSON.
+//! `xtask list`: work types, kernels, machines and scenarios to choose from, for people or as JSON.
 
 use super::input;
 use crate::cli::{ListArgs, Listed};
@@ -6,6 +6,7 @@ use crate::error::exit;
 use crate::kernel::{self, Named};
 use crate::paths::Paths;
 use crate::progress::to_stdout;
+use crate::qemu::{PRESETS, Preset};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use std::io::Write;
@@ -19,6 +20,8 @@ struct Listing {
     work_types: Option<Vec<Reference>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kernels: Option<Vec<Named>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machines: Option<&'static [Preset]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scenarios: Option<Vec<Ready>>,
 }
@@ -46,6 +49,7 @@ impl Listing {
         Ok(Self {
             work_types: wanted(Listed::WorkTypes).then(WorkType::reference).transpose()?,
             kernels: wanted(Listed::Kernels).then(|| kernel::named(paths)).transpose()?,
+            machines: wanted(Listed::Machines).then_some(PRESETS),
             scenarios: wanted(Listed::Scenarios).then(|| ready(paths)).transpose()?,
         })
     }
@@ -70,6 +74,15 @@ impl Listing {
             )?;
             for Named { name, spec, text } in kernels {
                 writeln!(out, "  {name:24} {spec}  {text}")?;
+            }
+        }
+        if let Some(machines) = self.machines {
+            writeln!(
+                out,
+                "\nMachines (--machine takes these names; the options after them change them):"
+            )?;
+            for Preset { name, text, machine } in machines {
+                writeln!(out, "  {name:24} {text}: {machine}")?;
             }
         }
         if let Some(scenarios) = &self.scenarios {
@@ -116,8 +129,9 @@ mod tests {
         for (what, keys) in [
             (Some(Listed::WorkTypes), &["work_types"][..]),
             (Some(Listed::Kernels), &["kernels"]),
+            (Some(Listed::Machines), &["machines"]),
             (Some(Listed::Scenarios), &["scenarios"]),
-            (None, &["kernels", "scenarios", "work_types"]),
+            (None, &["kernels", "machines", "scenarios", "work_types"]),
         ] {
             let json = serde_json::to_value(listing(what)).unwrap();
             assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), keys);

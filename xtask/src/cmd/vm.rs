@@ -53,7 +53,7 @@ pub(crate) fn run_once(
     let qemu = qemu::version()?;
     let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
     input::apply(&args.overrides, &mut scenario)?;
-    let layout = layout(args)?;
+    let layout = args.machine.clone().layout()?;
     check_against_machine(&scenario, &layout)?;
     if args.init.is_none() {
         input::refuse_unlinked(
@@ -79,13 +79,6 @@ pub(crate) fn run_once(
     let report = RunReport::new(&plan, accel.name(), &qemu, seen, (verdict, advice, checks));
     folder.write_json("report.json", &report)?;
     Ok((report, folder))
-}
-
-fn layout(args: &VmArgs) -> Result<Layout> {
-    match args.topology {
-        Some(topology) => Layout::new(topology, args.numa, args.memory),
-        None => Layout::of_cpus(usize::from(args.cpus), args.numa, args.memory),
-    }
 }
 
 /// What this machine will not have, whatever the kernel.

@@ -123,12 +123,22 @@ fn strings(words: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::MachineTexts;
+
+    fn layout(topology: &str) -> Layout {
+        let texts = MachineTexts {
+            topology: Some(topology),
+            memory: Some("512M"),
+            ..MachineTexts::default()
+        };
+        texts.parse().unwrap().layout().unwrap()
+    }
 
     fn guest() -> Guest {
         Guest {
             accel: Accel::Tcg,
             cpu_model: None,
-            layout: Layout::of_cpus(2, "1".parse().unwrap(), 512).unwrap(),
+            layout: layout("2c"),
             kernel: "/k/vmlinuz".into(),
             initramfs: "/c/image.cpio".into(),
             cmdline: "console=ttyS0 panic=-1".into(),
@@ -193,8 +203,7 @@ mod tests {
 
     #[test]
     fn siblings_need_an_intel_cpu_unless_another_is_named() {
-        let layout = Layout::new("2t".parse().unwrap(), "1".parse().unwrap(), 512).unwrap();
-        let guest = Guest { layout, ..guest() };
+        let guest = Guest { layout: layout("2t"), ..guest() };
         assert!(shown(&guest).contains("-cpu max,vendor=GenuineIntel,"));
         let named = Guest { cpu_model: Some("EPYC".into()), ..guest };
         assert!(shown(&named).contains("-cpu EPYC\n"));

@@ -1,86 +1,89 @@
 //! CPUs, NUMA nodes and memory of a guest: whether they fit together, the QEMU arguments that
-//! make them, and whether the guest has got them. Called by `cli`, `cmd::vm` and `run`.
+//! make them, and where that puts each CPU. Called by `machine`, `args` and `run`.
 
+use super::numa::{Distances, NodeText, Numa};
 use super::topology::Topology;
 use crate::error::Refusal;
+use crate::units::MIN_MEMORY_MIB;
 use anyhow::Result;
-use guest_init::proto::Hello;
-use std::fmt;
-use std::str::FromStr;
+use std::ops::Range;
 
-/// As many as QEMU has room for.
-const MAX_NODES: usize = 128;
-const MIN_NODE_MIB: u64 = 64;
-
-/// What `--numa` asks for: so many equal nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numa {
-    nodes: usize,
-}
+const DEFAULT_MEMORY_MIB: u64 = 1024;
 
 /// CPUs, nodes and memory that fit together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     topology: Topology,
-    nodes: usize,
-    memory_mib: u64,
+    /// Those without CPUs come last, as Linux numbers them.
+    nodes: Vec<Node>,
+    /// If the firmware is to name any.
+    distances: Option<Distances>,
 }
 
-/// Something of which the guest has more or less than was asked for.
+/// A NUMA node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Empty in a memory-only node.
+    pub(crate) cpus: Range<usize>,
+    pub(crate) memory_mib: u64,
+}
+
+/// Where a CPU is. Each number counts through the whole machine in the order of first CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Difference {
-    what: &'static str,
-    asked: usize,
-    has: usize,
-    /// Why it may be less.
-    reason: &'static str,
-}
-
-impl FromStr for Numa {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(nodes @ 1..=MAX_NODES) => Ok(Self { nodes }),
-            _ => Err(format!("give a number of nodes from 1 to {MAX_NODES}")),
-        }
-    }
+pub(crate) struct CpuPlace {
+    pub(crate) cpu: usize,
+    pub(crate) core: usize,
+    pub(crate) llc: usize,
+    pub(crate) socket: usize,
+    pub(crate) node: usize,
 }
 
 impl Layout {
-    /// A topology of the user's. Nodes must fit it, as they do in hardware: the kernel warns of
-    /// a core on two nodes, and of nodes and sockets that overlap.
-    pub(crate) fn new(topology: Topology, numa: Numa, memory_mib: u64) -> Result<Self> {
-        let Numa { nodes } = numa;
-        let (cpus, sockets) = (topology.cpus(), topology.sockets);
-        let node = cpus / nodes;
-        let nests = |level: usize| node.is_multiple_of(level) || level.is_multiple_of(node);
-        let fits = cpus.is_multiple_of(nodes)
-            && node.is_multiple_of(topology.threads)
-            && nests(topology.cpus_in_die())
-            && nests(topology.cpus_in_socket());
-        if !fits {
-            let message = format!(
-                "{topology} does not make {nodes} equal nodes: nodes need whole cores, and must \
-                 not overlap dies or sockets in part"
-            );
-            let fix = format!("--numa {sockets} makes each socket a node; or change --topology");
-            return Err(Refusal::input(message, fix).into());
-        }
-        Ok(Self { topology, nodes, memory_mib: divisible(memory_mib, nodes)? })
+    /// A topology of the user's with its nodes; 1 GiB or the next size that divides if nothing says how much.
+    pub(crate) fn new(topology: Topology, numa: &Numa, memory_mib: Option<u64>) -> Result<Self> {
+        let texts = match numa {
+            Numa::Equal(nodes) => equal(topology.cpus(), *nodes)?,
+            Numa::Nodes(texts) => texts.clone(),
+        };
+        let memory = shares(&texts, memory_mib)?;
+        let mut next = 0;
+        let node = |(text, memory_mib): (&NodeText, u64)| {
+            let cpus = next..next + text.cpus;
+            next = cpus.end;
+            Node { cpus, memory_mib }
+        };
+        let nodes: Vec<Node> = texts.iter().zip(memory).map(node).collect();
+        check_cover(topology, next)?;
+        nodes.iter().enumerate().try_for_each(|(index, node)| check_fit(topology, index, node))?;
+        Ok(Self { topology, nodes, distances: None })
     }
 
-    /// `cpus` cores: one socket, or a socket a node.
-    pub(crate) fn of_cpus(cpus: usize, numa: Numa, memory_mib: u64) -> Result<Self> {
-        let Numa { nodes } = numa;
-        if !cpus.is_multiple_of(nodes) {
-            let message = format!("{cpus} CPUs do not make {nodes} equal nodes");
-            let fix = format!("make --cpus a multiple of {nodes}");
-            return Err(Refusal::input(message, fix).into());
-        }
-        let topology = Topology::new([nodes, 1, cpus / nodes, 1])
+    /// `cpus` cores: a socket a node where nodes have as many CPUs each, otherwise one socket.
+    pub(crate) fn of_cpus(cpus: usize, numa: &Numa, memory_mib: Option<u64>) -> Result<Self> {
+        let nodes = match numa {
+            Numa::Equal(nodes) => equal(cpus, *nodes)?,
+            Numa::Nodes(texts) => texts.clone(),
+        };
+        let with_cpus: Vec<usize> = nodes.iter().map(|node| node.cpus).filter(|n| *n > 0).collect();
+        let sockets = match with_cpus.iter().all(|cpus| *cpus == with_cpus[0]) {
+            true if with_cpus.iter().sum::<usize>() == cpus => with_cpus.len(),
+            _ => 1,
+        };
+        let topology = Topology::of_cores(sockets, cpus / sockets)
             .map_err(|why| Refusal::input(why, "lower --cpus or --numa"))?;
         Self::new(topology, numa, memory_mib)
+    }
+
+    /// With these distances between its nodes, which must all be there.
+    pub(crate) fn with_distances(self, distances: Distances) -> Result<Self> {
+        let nodes = self.nodes();
+        let beyond = distances.highest_node().filter(|node| *node >= nodes);
+        if let Some(node) = beyond.or((nodes == 1).then_some(1)) {
+            let message = format!("--numa-distance: there is no node {node}, --numa makes {nodes}");
+            let fix = format!("pass --numa {}, or describe as many nodes", node + 1);
+            return Err(Refusal::input(message, fix).into());
+        }
+        Ok(Self { distances: Some(distances), ..self })
     }
 
     pub(crate) fn topology(&self) -> Topology {
@@ -91,85 +94,154 @@ impl Layout {
         self.topology.cpus()
     }
 
+    /// The number of nodes.
     pub(crate) fn nodes(&self) -> usize {
-        self.nodes
+        self.nodes.len()
+    }
+
+    /// Every node by its number.
+    pub(crate) fn numa(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The distance that Linux shows between two nodes.
+    pub(crate) fn distance(&self, a: usize, b: usize) -> u8 {
+        self.distances
+            .as_ref()
+            .map_or_else(|| Distances::default().between(a, b), |of| of.between(a, b))
     }
 
     pub(crate) fn memory_mib(&self) -> u64 {
-        self.memory_mib
+        self.nodes.iter().map(|node| node.memory_mib).sum()
+    }
+
+    /// Every CPU by the number that Linux gives it: QEMU and Linux both count threads, then
+    /// cores, then LLCs, then sockets.
+    pub(crate) fn places(&self) -> Vec<CpuPlace> {
+        let Topology { threads, .. } = self.topology;
+        let (in_llc, in_socket) = (self.topology.cpus_in_llc(), self.topology.cpus_in_socket());
+        let place = |cpu: usize| CpuPlace {
+            cpu,
+            core: cpu / threads,
+            llc: cpu / in_llc,
+            socket: cpu / in_socket,
+            node: self.nodes.iter().position(|node| node.cpus.contains(&cpu)).unwrap_or(0),
+        };
+        (0..self.cpus()).map(place).collect()
     }
 
     /// Whether kernels take this only from an Intel CPU. On the AMD CPUs that TCG emulates, Linux
     /// 6.1 sees no siblings and none sees dies (CPUID leaf 0x1f); on all AMD CPUs kernels warn of
     /// a last-level cache on several nodes, which Intel has as sub-NUMA clusters.
     pub(super) fn needs_intel(&self) -> bool {
-        let Topology { dies, threads, .. } = self.topology;
-        threads > 1 || dies > 1 || self.cpus() / self.nodes < self.topology.cpus_in_die()
+        let in_llc = self.topology.cpus_in_llc();
+        let splits_llc = |node: &Node| !node.cpus.is_empty() && node.cpus.len() < in_llc;
+        self.topology.threads > 1
+            || self.topology.llcs_in_socket() > 1
+            || self.nodes.iter().any(splits_llc)
     }
 
     /// CPUs, memory and, if there are several, the nodes.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let size =
-            vec!["-smp".into(), self.topology.smp(), "-m".into(), format!("{}M", self.memory_mib)];
-        if self.nodes == 1 {
-            return size;
+        let (smp, memory) = (self.topology.smp(), format!("{}M", self.memory_mib()));
+        let size = ["-smp".into(), smp, "-m".into(), memory].into_iter();
+        if self.nodes() == 1 {
+            return size.collect();
         }
-        let (cpus, mib) = (self.cpus() / self.nodes, self.memory_mib / self.nodes as u64);
-        let nodes = (0..self.nodes).flat_map(|node| {
-            let (first, last) = (node * cpus, (node + 1) * cpus - 1);
+        let nodes = self.nodes.iter().enumerate().flat_map(|(index, node)| {
+            let Node { cpus, memory_mib } = node;
+            let cpus = match cpus.is_empty() {
+                true => String::new(),
+                false => format!("cpus={}-{},", cpus.start, cpus.end - 1),
+            };
             [
                 "-object".into(),
-                format!("memory-backend-ram,id=node{node},size={mib}M"),
+                format!("memory-backend-ram,id=node{index},size={memory_mib}M"),
                 "-numa".into(),
-                format!("node,nodeid={node},cpus={first}-{last},memdev=node{node}"),
+                format!("node,nodeid={index},{cpus}memdev=node{index}"),
             ]
         });
-        size.into_iter().chain(nodes).collect()
+        size.chain(nodes).chain(self.distance_arguments()).collect()
     }
 
-    /// Where the guest is not what was asked for, as far as it says.
-    pub(crate) fn differences(&self, hello: &Hello) -> Vec<Difference> {
-        const LIMITED: &str = "a kernel argument or the kernel's configuration limits them";
-        const UNSEEN: &str = "this kernel does not see them on this CPU model; name an Intel one \
-                              as --cpu-model, or none with --accel tcg";
-        let Topology { sockets, dies, threads, .. } = self.topology;
-        let rows = [
-            ("CPUs", self.cpus(), Some(hello.cpus), LIMITED),
-            ("NUMA nodes", self.nodes, Some(hello.nodes), LIMITED),
-            ("dies", sockets * dies, hello.dies, UNSEEN),
-            ("threads a core", threads, hello.threads_per_core, UNSEEN),
-        ];
-        let known = rows.into_iter().filter_map(|(what, asked, has, reason)| {
-            Some(Difference { what, asked, has: has?, reason })
-        });
-        known.filter(|row| row.has != row.asked).collect()
+    /// QEMU takes a pair for both ways, and all of them or none.
+    fn distance_arguments(&self) -> impl Iterator<Item = String> {
+        let nodes = self.distances.as_ref().map_or(0, |_| self.nodes());
+        let pairs = (0..nodes).flat_map(move |a| (a + 1..nodes).map(move |b| (a, b)));
+        pairs.flat_map(|(a, b)| {
+            let distance = self.distance(a, b);
+            ["-numa".into(), format!("dist,src={a},dst={b},val={distance}")]
+        })
     }
 }
 
-impl Difference {
-    /// Why the guest may have less than was asked for, if it has less.
-    pub(crate) fn shortfall(self) -> Option<String> {
-        (self.has < self.asked).then(|| format!("{self}: {}", self.reason))
+fn equal(cpus: usize, nodes: usize) -> Result<Vec<NodeText>> {
+    if cpus.is_multiple_of(nodes) {
+        return Ok(vec![NodeText { cpus: cpus / nodes, mib: None }; nodes]);
     }
+    let message = format!("{cpus} CPUs do not make {nodes} equal nodes");
+    let fix = format!("make the number of CPUs a multiple of {nodes}, or describe nodes to --numa");
+    Err(Refusal::input(message, fix).into())
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} were asked for, the guest has {}", self.asked, self.what, self.has)
+/// The nodes' memory: as given, and where it is not an equal share of the rest.
+fn shares(nodes: &[NodeText], memory_mib: Option<u64>) -> Result<Vec<u64>> {
+    let given: u64 = nodes.iter().filter_map(|node| node.mib).sum();
+    let open = nodes.iter().filter(|node| node.mib.is_none()).count() as u64;
+    if open == 0 {
+        return match memory_mib.filter(|memory| *memory != given) {
+            None => Ok(nodes.iter().filter_map(|node| node.mib).collect()),
+            Some(memory) => Err(Refusal::input(
+                format!("the nodes have {given} MiB together, --memory says {memory}"),
+                "leave --memory out, or the memory of a node, which then takes the rest",
+            )
+            .into()),
+        };
     }
-}
-
-/// `memory_mib`, if `nodes` equal nodes can be made of it.
-fn divisible(memory_mib: u64, nodes: usize) -> Result<u64> {
-    let parts = nodes as u64;
-    if nodes == 1 || memory_mib.is_multiple_of(parts) && memory_mib / parts >= MIN_NODE_MIB {
-        return Ok(memory_mib);
+    let memory = memory_mib.unwrap_or(DEFAULT_MEMORY_MIB);
+    let rest = memory.saturating_sub(given);
+    let enough = rest.max(MIN_MEMORY_MIB * open).next_multiple_of(open);
+    if memory_mib.is_none() || rest == enough {
+        return Ok(nodes.iter().map(|node| node.mib.unwrap_or(enough / open)).collect());
     }
-    let enough = memory_mib.max(MIN_NODE_MIB * parts).next_multiple_of(parts);
     let message = format!(
-        "{memory_mib} MiB do not make {nodes} equal nodes of whole MiB, {MIN_NODE_MIB} or more each"
+        "{rest} of {memory} MiB do not make {open} equal nodes of whole MiB, {MIN_MEMORY_MIB} or \
+         more each"
     );
-    Err(Refusal::input(message, format!("use --memory {enough}M")).into())
+    Err(Refusal::input(message, format!("use --memory {}M", given + enough)).into())
+}
+
+/// Every CPU is in a node.
+fn check_cover(topology: Topology, covered: usize) -> Result<()> {
+    let cpus = topology.cpus();
+    if covered == cpus {
+        return Ok(());
+    }
+    let message = format!("the nodes of --numa have {covered} CPUs, the guest has {cpus}");
+    let fix = format!("give the nodes CPUs 0 to {}, or change --cpus or --topology", cpus - 1);
+    Err(Refusal::input(message, fix).into())
+}
+
+/// Nodes must fit the topology, as they do in hardware: the kernel warns of a core on two nodes,
+/// and of nodes and sockets that overlap.
+fn check_fit(topology: Topology, index: usize, node: &Node) -> Result<()> {
+    let Range { start, end } = node.cpus;
+    let whole = |level: usize| start.is_multiple_of(level) && end.is_multiple_of(level);
+    let nests = |level: usize| whole(level) || start / level == (end - 1) / level;
+    let fits = node.cpus.is_empty()
+        || whole(topology.threads)
+            && nests(topology.cpus_in_llc())
+            && nests(topology.cpus_in_socket());
+    if fits {
+        return Ok(());
+    }
+    let message = format!(
+        "node {index} with CPUs {start} to {} does not fit {topology}: nodes need whole cores, and \
+         must not overlap LLCs or sockets in part",
+        end - 1
+    );
+    let fix = format!("--numa {} makes each socket a node; or change --topology", topology.sockets);
+    Err(Refusal::input(message, fix).into())
 }
 
 #[cfg(test)]
@@ -177,28 +249,35 @@ mod tests {
     use super::*;
     use crate::error::render;
 
-    fn layout(topology: &str, nodes: usize, memory_mib: u64) -> Result<Layout> {
-        Layout::new(topology.parse().unwrap(), Numa { nodes }, memory_mib)
+    fn layout(topology: &str, numa: &str, memory_mib: u64) -> Result<Layout> {
+        Layout::new(topology.parse().unwrap(), &numa.parse().unwrap(), Some(memory_mib))
+    }
+
+    fn of_cpus(cpus: usize, numa: &str) -> Result<Layout> {
+        Layout::of_cpus(cpus, &numa.parse().unwrap(), None)
     }
 
     fn refusal(result: Result<Layout>) -> String {
         render(&result.unwrap_err())
     }
 
+    fn lines(layout: &Layout) -> String {
+        layout.arguments().join(" ").replace(" -", "\n-")
+    }
+
     #[test]
     fn one_node_needs_no_numa_options() {
-        let cores = Layout::of_cpus(4, Numa { nodes: 1 }, 1000).unwrap();
+        let cores = of_cpus(4, "1").unwrap();
         assert_eq!(
             cores.arguments().join(" "),
-            "-smp cpus=4,sockets=1,dies=1,cores=4,threads=1 -m 1000M"
+            "-smp cpus=4,sockets=1,dies=1,cores=4,threads=1 -m 1024M"
         );
         assert_eq!(cores.topology().to_string(), "1s4c1t");
     }
 
     #[test]
     fn nodes_share_cpus_and_memory_evenly() {
-        let arguments = layout("2s2c2t", 2, 1024).unwrap().arguments();
-        insta::assert_snapshot!(arguments.join(" ").replace(" -", "\n-"), @r"
+        insta::assert_snapshot!(lines(&layout("2s2c2t", "2", 1024).unwrap()), @r"
         -smp cpus=8,sockets=2,dies=1,cores=2,threads=2
         -m 1024M
         -object memory-backend-ram,id=node0,size=512M
@@ -209,71 +288,138 @@ mod tests {
     }
 
     #[test]
+    fn described_nodes_may_have_no_cpus_and_any_distance() {
+        let layout = layout("4s1c", "0-1:512M,2-3,-:256M", 1024).unwrap();
+        let layout = layout.with_distances("30,0-1=16".parse().unwrap()).unwrap();
+        insta::assert_snapshot!(lines(&layout), @r"
+        -smp cpus=4,sockets=4,dies=1,cores=1,threads=1
+        -m 1024M
+        -object memory-backend-ram,id=node0,size=512M
+        -numa node,nodeid=0,cpus=0-1,memdev=node0
+        -object memory-backend-ram,id=node1,size=256M
+        -numa node,nodeid=1,cpus=2-3,memdev=node1
+        -object memory-backend-ram,id=node2,size=256M
+        -numa node,nodeid=2,memdev=node2
+        -numa dist,src=0,dst=1,val=16
+        -numa dist,src=0,dst=2,val=30
+        -numa dist,src=1,dst=2,val=30
+        ");
+        assert_eq!((layout.distance(1, 0), layout.distance(2, 2)), (16, 10));
+    }
+
+    #[test]
+    fn every_cpu_has_a_core_an_llc_a_socket_and_a_node() {
+        let places = |topology, numa| layout(topology, numa, 1024).unwrap().places();
+        let cpus = places("2s2l1c2t", "2");
+        let column = |of: fn(&CpuPlace) -> usize| cpus.iter().map(of).collect::<Vec<_>>();
+        assert_eq!(column(|p| p.cpu), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(column(|p| p.core), [0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(column(|p| p.llc), [0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(column(|p| p.socket), [0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(column(|p| p.node), [0, 0, 0, 0, 1, 1, 1, 1]);
+        let uneven: Vec<_> = places("4c", "0,1-3").iter().map(|p| (p.llc, p.node)).collect();
+        assert_eq!(uneven, [(0, 0), (0, 1), (0, 1), (0, 1)]);
+    }
+
+    #[test]
     fn cpus_without_a_topology_make_a_socket_a_node() {
-        let layout = Layout::of_cpus(6, Numa { nodes: 2 }, 512).unwrap();
-        assert_eq!(layout.topology().to_string(), "2s3c1t");
-        let text = refusal(Layout::of_cpus(3, Numa { nodes: 2 }, 512));
-        assert!(text.ends_with("fix: make --cpus a multiple of 2"), "{text}");
+        assert_eq!(of_cpus(6, "2").unwrap().topology().to_string(), "2s3c1t");
+        assert_eq!(of_cpus(4, "0-1,2-3,-").unwrap().topology().to_string(), "2s2c1t");
+        // Sockets are equal, so that these nodes can only be parts of one.
+        assert_eq!(of_cpus(4, "0,1-3").unwrap().topology().to_string(), "1s4c1t");
+        let text = refusal(of_cpus(3, "2"));
+        assert!(text.contains("fix: make the number of CPUs a multiple of 2"), "{text}");
         // 51 cores take 6 bits, so that 5 sockets exceed the APIC IDs.
-        let text = refusal(Layout::of_cpus(255, Numa { nodes: 5 }, 512));
+        let text = refusal(Layout::of_cpus(255, &Numa::Equal(5), Some(1280)));
         assert!(text.contains("APIC IDs") && text.contains("fix: "), "{text}");
     }
 
     #[test]
-    fn nodes_keep_cores_whole_and_nest_with_dies_and_sockets() {
-        for (topology, nodes) in
-            [("1s4c", 2), ("1s2d2c2t", 2), ("1s2d2c2t", 4), ("4s2c", 2), ("2s3c", 6), ("4s1c", 4)]
-        {
-            assert!(layout(topology, nodes, 1536).is_ok(), "{topology} in {nodes}");
+    fn nodes_keep_cores_whole_and_nest_with_llcs_and_sockets() {
+        for (topology, numa) in [
+            ("1s4c", "2"),
+            ("1s2d2c2t", "2"),
+            ("1s2d2c2t", "4"),
+            ("4s2c", "2"),
+            ("2s3c", "6"),
+            ("4s1c", "4"),
+            ("1s2l3c", "0,1-2,3-5"),
+            ("3s2c", "0-1,2-5"),
+        ] {
+            assert!(layout(topology, numa, 1536).is_ok(), "{topology} in {numa}");
         }
-        for (topology, nodes) in
-            [("1s1c2t", 2), ("2s3c", 3), ("4s3d1c", 6), ("3s", 2), ("2s", 4), ("2s2c2t", 8)]
-        {
-            let text = refusal(layout(topology, nodes, 1536));
-            assert!(text.contains("fix: --numa "), "{topology} in {nodes}: {text}");
+        for (topology, numa) in [
+            ("1s1c2t", "2"),
+            ("2s3c", "3"),
+            ("4s3d1c", "6"),
+            ("2s2c2t", "8"),
+            ("2c2t", "0-2,3"),
+            ("1s2l2c", "0-2,3"),
+            ("2s2c", "0,1-3"),
+        ] {
+            let text = refusal(layout(topology, numa, 1536));
+            assert!(text.contains("fix: --numa "), "{topology} in {numa}: {text}");
+        }
+        for (topology, numa) in [("3s", "2"), ("2s", "4")] {
+            let text = refusal(layout(topology, numa, 1536));
+            assert!(text.contains("equal nodes"), "{topology} in {numa}: {text}");
+        }
+    }
+
+    #[test]
+    fn nodes_have_every_cpu_of_the_guest() {
+        for numa in ["0-1,2", "0-1,2-4"] {
+            let text = refusal(layout("4c", numa, 1024));
+            assert!(text.contains("fix: give the nodes CPUs 0 to 3"), "{text}");
         }
     }
 
     #[test]
     fn memory_that_does_not_divide_is_refused_with_a_size_that_does() {
-        let text = refusal(layout("3s", 3, 1024));
-        assert!(text.ends_with("use --memory 1026M"), "{text}");
-        let text = refusal(layout("4s", 4, 128));
-        assert!(text.ends_with("use --memory 256M"), "{text}");
-        assert!(layout("3s", 3, 1026).is_ok() && layout("4s", 4, 256).is_ok());
-        assert!(layout("4s", 1, 65).is_ok(), "one node takes what there is");
+        for (topology, numa, memory_mib, enough) in [
+            ("3s", "3", 1024, "1026M"),
+            ("4s", "4", 128, "256M"),
+            ("2s", "0:512M,1", 560, "576M"),
+            ("2s", "0:512M,1", 256, "576M"),
+            ("2s", "0,1,-:101M", 1000, "1001M"),
+        ] {
+            let text = refusal(layout(topology, numa, memory_mib));
+            assert!(text.ends_with(&format!("use --memory {enough}")), "{text}");
+        }
+        assert!(layout("3s", "3", 1026).is_ok() && layout("4s", "4", 256).is_ok());
+        assert!(layout("4s", "1", 65).is_ok(), "one node takes what there is");
     }
 
     #[test]
-    fn threads_dies_and_nodes_within_a_die_take_an_intel_cpu() {
-        let needs = |topology, nodes| layout(topology, nodes, 1024).unwrap().needs_intel();
-        assert!(needs("2t", 1) && needs("2d", 1) && needs("4c", 2));
-        assert!(!needs("4c", 1) && !needs("2s2c", 2) && !needs("4s", 2));
+    fn the_nodes_memory_is_the_guests() {
+        assert_eq!(of_cpus(2, "0:512M,1:256M").unwrap().memory_mib(), 768);
+        let memory = |numa| {
+            let nodes = of_cpus(2, numa).unwrap();
+            nodes.numa().iter().map(|node| node.memory_mib).collect::<Vec<_>>()
+        };
+        assert_eq!(memory("0:512M,1"), [512, 512], "of the 1 GiB that a guest has by default");
+        assert_eq!(memory("0,1,-:256M"), [384, 384, 256]);
+        assert_eq!(memory("0,1,-"), [342; 3], "or the next size that divides");
+        let text = refusal(layout("2s", "0:512M,1:256M", 1024));
+        assert!(text.contains("768 MiB together") && text.contains("leave --memory out"), "{text}");
+        assert!(layout("2s", "0:512M,1:256M", 768).is_ok());
     }
 
     #[test]
-    fn a_guest_with_less_is_told_from_one_with_other() {
-        let asked = layout("2s1c2t", 2, 1024).unwrap();
-        let same = Hello {
-            cpus: 4,
-            nodes: 2,
-            threads_per_core: Some(2),
-            dies: Some(2),
-            ..Hello::default()
-        };
-        assert_eq!(asked.differences(&same), []);
-        let silent = Hello { threads_per_core: None, dies: None, ..same.clone() };
-        assert_eq!(asked.differences(&silent), [], "what the guest does not say is not judged");
-        let shown = |hello: &Hello| {
-            asked.differences(hello).iter().map(Difference::to_string).collect::<Vec<_>>()
-        };
-        let one_node = Hello { nodes: 1, ..same.clone() };
-        assert_eq!(shown(&one_node), ["2 NUMA nodes were asked for, the guest has 1"]);
-        assert!(asked.differences(&one_node)[0].shortfall().is_some());
-        let more = Hello { dies: Some(4), ..same.clone() };
-        assert_eq!(shown(&more), ["2 dies were asked for, the guest has 4"]);
-        assert_eq!(asked.differences(&more)[0].shortfall(), None);
-        let no_smt = Hello { cpus: 2, threads_per_core: Some(1), ..same };
-        assert_eq!(shown(&no_smt).len(), 2);
+    fn distances_of_nodes_that_are_not_there_are_refused() {
+        for (numa, distances, fix) in [("2", "0-2=20", "--numa 3"), ("1", "20", "--numa 2")] {
+            let layout = of_cpus(2, numa).unwrap();
+            let text = refusal(layout.with_distances(distances.parse().unwrap()));
+            assert!(text.contains(fix), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_llcs_and_nodes_within_an_llc_take_an_intel_cpu() {
+        let needs = |topology, numa| layout(topology, numa, 1024).unwrap().needs_intel();
+        assert!(needs("2t", "1") && needs("2d", "1") && needs("2l", "1") && needs("4c", "2"));
+        assert!(needs("4c", "0,1-3"));
+        assert!(!needs("4c", "1") && !needs("2s2c", "2") && !needs("4s", "2"));
+        assert!(!needs("4c", "0-3,-:128M"), "memory alone splits no cache");
     }
 }

@@ -3,14 +3,22 @@
 
 mod accel;
 mod args;
+mod machine;
+
+mod found;
 mod layout;
+mod numa;
+mod topology;
+
 mod process;
 mod qmp;
-mod topology;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
 pub(crate) use args::{DiskFile, Guest, arguments};
-pub(crate) use layout::{Difference, Layout, Numa};
+pub(crate) use found::Difference;
+pub(crate) use layout::Layout;
+#[cfg(test)]
+pub(crate) use machine::MachineTexts;
+pub(crate) use machine::{MachineArgs, PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
 pub(crate) use qmp::{Command, Notice};
-pub(crate) use topology::Topology;

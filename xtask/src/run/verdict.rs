@@ -218,6 +218,7 @@ fn spoiled(seen: &Observed) -> Option<(Verdict, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::MachineTexts;
     use crate::run::console::Console;
     use guest_init::frame::Damage;
     use guest_init::proto::{End, Hello, Plan};
@@ -253,7 +254,9 @@ mod tests {
     fn verdict(change: impl FnOnce(&mut Observed)) -> Verdict {
         let mut seen = good();
         change(&mut seen);
-        let layout = Layout::new("2s1c2t".parse().unwrap(), "2".parse().unwrap(), 1024).unwrap();
+        let texts =
+            MachineTexts { topology: Some("2s1c2t"), numa: Some("2"), ..MachineTexts::default() };
+        let layout = texts.parse().unwrap().layout().unwrap();
         let (verdict, advice) = conclude(&seen, &Scenario::default(), &layout, &[]);
         assert_eq!(advice.is_none(), verdict == Verdict::Pass);
         verdict
