@@ -26,6 +26,7 @@ mod storage;
 mod facts;
 mod port;
 mod runner;
+mod shape;
 
 pub mod frame;
 pub mod proto;

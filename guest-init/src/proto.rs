@@ -95,12 +95,38 @@ pub struct Hello {
     pub threads_per_core: Option<usize>,
     /// Dies of all sockets together.
     pub dies: Option<usize>,
+    /// CPUs that share a core, as `0-1` and `2-3`, in the order of their first CPU. Empty, as the
+    /// next two, where the kernel does not say.
+    #[serde(default)]
+    pub cores: Vec<String>,
+    /// CPUs that share a last-level cache.
+    #[serde(default)]
+    pub llcs: Vec<String>,
+    /// CPUs that share a socket.
+    #[serde(default)]
+    pub sockets: Vec<String>,
+    /// The NUMA nodes; none where the kernel has no NUMA.
+    #[serde(default)]
+    pub numa: Vec<NodeFacts>,
     /// Memory that the kernel manages.
     pub memory_kib: u64,
     /// What this kernel's scheduler offers, `sched_ext` or `preempt:lazy`.
     pub features: Vec<String>,
     /// CLOCK_MONOTONIC when PID 1 began.
     pub started_ns: u64,
+}
+
+/// A NUMA node as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Its number.
+    pub node: usize,
+    /// Its CPUs, as `0-1`; none in a memory-only node.
+    pub cpus: String,
+    /// Memory by the firmware, where there are several nodes.
+    pub memory_kib: Option<u64>,
+    /// To each node that is online, itself included.
+    pub distances: Vec<u8>,
 }
 
 /// What the guest is about to run.
