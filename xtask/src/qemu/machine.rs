@@ -1,8 +1,9 @@
 //! What is asked of a guest's CPUs, nodes and memory: options of the command line, texts from
-//! elsewhere, ready machines by name, and how they combine. Called by `cli`, `cmd::vm`, `cmd::list`.
+//! elsewhere, and how they combine. Called by `cli` and `cmd::vm`.
 
 use super::layout::Layout;
 use super::numa::{Distances, Numa};
+use super::presets::Preset;
 use super::topology::Topology;
 use crate::error::Refusal;
 use crate::units::parse_mib;
@@ -61,15 +62,6 @@ pub(crate) struct MachineTexts<'a> {
     pub(crate) memory: Option<&'a str>,
 }
 
-/// A ready machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct Preset {
-    pub(crate) name: &'static str,
-    pub(crate) text: &'static str,
-    #[serde(flatten)]
-    pub(crate) machine: MachineTexts<'static>,
-}
-
 /// A number of CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cpus(usize);
@@ -78,94 +70,25 @@ pub(crate) struct Cpus(usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory(u64);
 
-const NOTHING: MachineTexts<'static> = MachineTexts {
-    machine: None,
-    cpus: None,
-    topology: None,
-    numa: None,
-    numa_distance: None,
-    memory: None,
-};
-
-/// A line each: what it is for, then what it stands for.
-pub(crate) const PRESETS: &[Preset] = &[
-    Preset {
-        name: "one-cpu",
-        text: "nothing runs in parallel, every wake-up competes",
-        machine: MachineTexts { topology: Some("1s1c1t"), ..NOTHING },
-    },
-    Preset {
-        name: "laptop",
-        text: "one socket of SMT cores with one last-level cache",
-        machine: MachineTexts { topology: Some("1s4c2t"), ..NOTHING },
-    },
-    Preset {
-        name: "two-llc",
-        text: "one socket, two last-level caches, as two core complexes",
-        machine: MachineTexts { topology: Some("1s2l4c1t"), ..NOTHING },
-    },
-    Preset {
-        name: "chiplets",
-        text: "one socket, four last-level caches with two SMT cores each",
-        machine: MachineTexts { topology: Some("1s4l2c2t"), ..NOTHING },
-    },
-    Preset {
-        name: "sub-numa",
-        text: "one socket, one last-level cache, two nodes (sub-NUMA clusters)",
-        machine: MachineTexts {
-            topology: Some("1s8c1t"),
-            numa: Some("2"),
-            numa_distance: Some("12"),
-            ..NOTHING
-        },
-    },
-    Preset {
-        name: "two-socket",
-        text: "two sockets of SMT cores, a node each",
-        machine: MachineTexts {
-            topology: Some("2s2c2t"),
-            numa: Some("2"),
-            numa_distance: Some("21"),
-            ..NOTHING
-        },
-    },
-    Preset {
-        name: "four-node",
-        text: "four nodes in two pairs, near and far: two levels of NUMA",
-        machine: MachineTexts {
-            topology: Some("4s2c1t"),
-            numa: Some("4"),
-            numa_distance: Some("32,0-1=16,2-3=16"),
-            ..NOTHING
-        },
-    },
-    Preset {
-        name: "cxl",
-        text: "one socket and a node that has memory only, as CXL memory",
-        machine: MachineTexts {
-            topology: Some("1s4c1t"),
-            numa: Some("0-3,-:256M"),
-            numa_distance: Some("24"),
-            ..NOTHING
-        },
-    },
-];
-
 impl MachineArgs {
     /// What these say over what `below` says. A ready machine hides all that is below it, CPUs
     /// and a topology hide each other, and nodes hide the distances between other nodes.
-    pub(crate) fn over(self, below: Self) -> Self {
+    pub(crate) fn over(self, mut below: Self) -> Self {
         if self.machine.is_some() {
             return self;
         }
-        let shaped = self.cpus.is_some() || self.topology.is_some();
-        let numbered = self.numa.is_some();
+        if self.cpus.is_some() || self.topology.is_some() {
+            (below.cpus, below.topology) = (None, None);
+        }
+        if self.numa.is_some() {
+            below.numa_distance = None;
+        }
         Self {
             machine: below.machine,
-            cpus: self.cpus.or(below.cpus.filter(|_| !shaped)),
-            topology: self.topology.or(below.topology.filter(|_| !shaped)),
-            numa_distance: self.numa_distance.or(below.numa_distance.filter(|_| !numbered)),
+            cpus: self.cpus.or(below.cpus),
+            topology: self.topology.or(below.topology),
             numa: self.numa.or(below.numa),
+            numa_distance: self.numa_distance.or(below.numa_distance),
             memory: self.memory.or(below.memory),
         }
     }
@@ -193,6 +116,16 @@ impl MachineArgs {
 }
 
 impl MachineTexts<'_> {
+    /// Asks for nothing in particular.
+    pub(crate) const NONE: Self = Self {
+        machine: None,
+        cpus: None,
+        topology: None,
+        numa: None,
+        numa_distance: None,
+        memory: None,
+    };
+
     /// What these ask for. What is refused is named as the option is.
     pub(crate) fn parse(self) -> Result<MachineArgs> {
         Ok(MachineArgs {
@@ -233,18 +166,6 @@ fn option<T: FromStr<Err = String>>(name: &str, text: Option<&str>) -> Result<Op
     Ok(text.map(|text| text.parse().map_err(|why| refusal(text, why))).transpose()?)
 }
 
-impl FromStr for Preset {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = PRESETS.iter().find(|preset| preset.name == text).copied();
-        found.ok_or_else(|| {
-            let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            format!("there are the machines {}", names.join(", "))
-        })
-    }
-}
-
 impl FromStr for Cpus {
     type Err = String;
 
@@ -269,7 +190,7 @@ mod tests {
     use super::*;
     use crate::error::render;
 
-    const NONE: MachineTexts<'_> = NOTHING;
+    const NONE: MachineTexts<'_> = MachineTexts::NONE;
 
     fn layout(texts: MachineTexts<'_>) -> Layout {
         texts.parse().unwrap().layout().unwrap()
@@ -279,17 +200,6 @@ mod tests {
     fn shape(layout: &Layout) -> (String, usize, u64, u8) {
         let topology = layout.topology().to_string();
         (topology, layout.nodes(), layout.memory_mib(), layout.distance(0, 1))
-    }
-
-    #[test]
-    fn every_ready_machine_can_be_made_and_has_a_name_of_its_own() {
-        for (index, preset) in PRESETS.iter().enumerate() {
-            let by_name = MachineTexts { machine: Some(preset.name), ..NONE };
-            assert_eq!(layout(by_name), layout(preset.machine), "{}", preset.name);
-            let named = PRESETS.iter().position(|other| other.name == preset.name);
-            assert_eq!(named, Some(index), "{}", preset.name);
-            assert_eq!(preset.machine.machine, None, "{}", preset.name);
-        }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 mod accel;
 mod args;
 mod machine;
+mod presets;
 
+mod fit;
 mod found;
 mod layout;
 mod numa;
@@ -17,8 +19,9 @@ pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
 pub(crate) use args::{DiskFile, Guest, arguments};
 pub(crate) use found::Difference;
 pub(crate) use layout::Layout;
+pub(crate) use machine::MachineArgs;
 #[cfg(test)]
 pub(crate) use machine::MachineTexts;
-pub(crate) use machine::{MachineArgs, PRESETS, Preset};
+pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
 pub(crate) use qmp::{Command, Notice};

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 /// As many as QEMU has room for.
 const MAX_NODES: usize = 128;
+/// More than any topology has.
+const MAX_CPUS: usize = 1 << 16;
 /// What Linux takes a node's distance to itself to be, and to others where the firmware is silent.
 const LOCAL: u8 = 10;
 const REMOTE: u8 = 20;
@@ -93,11 +95,8 @@ fn in_order(before: &[NodeText], first: usize, next: usize) -> Result<(), String
 fn cpu_range(text: &str) -> Option<(usize, usize)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && last < MAX_CPU).then_some((first, last))
+    (first <= last && last < MAX_CPUS).then_some((first, last))
 }
-
-/// More than any topology has.
-const MAX_CPU: usize = 1 << 16;
 
 fn node_mib(text: &str) -> Result<u64, String> {
     parse_mib(text).map_err(|why| format!("a node's memory: {why}"))
@@ -144,7 +143,8 @@ impl FromStr for Distances {
 fn pair(part: &str) -> Option<(usize, usize, &str)> {
     let (nodes, distance) = part.split_once('=')?;
     let (a, b) = nodes.split_once('-')?;
-    Some((a.parse().ok()?, b.parse().ok()?, distance))
+    let node = |text: &str| text.parse().ok().filter(|node| *node < MAX_NODES);
+    Some((node(a)?, node(b)?, distance))
 }
 
 /// A distance that Linux takes between two nodes; a table with any other is ignored as a whole.
@@ -239,6 +239,7 @@ mod tests {
             ("0=16", "as 0-1=16"),
             ("0-1", "as 0-1=16"),
             ("0-1=x", "no distance"),
+            ("0-128=20", "as 0-1=16"),
             ("", "as 0-1=16"),
         ] {
             let text = text.parse::<Distances>().unwrap_err();
