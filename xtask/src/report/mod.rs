@@ -6,7 +6,7 @@ mod table;
 pub(crate) use table::{new_table, print_checks, print_run, print_workers};
 
 use crate::run::{BootPlan, Observed, Splat, Verdict};
-use guest_init::proto::{DiskUse, Hello};
+use guest_init::proto::{DiskUse, Hello, NodeFacts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use workloads::{Check, Latency, LatencySummary, Scenario, WorkerReport};
@@ -52,13 +52,20 @@ pub(crate) struct KernelFacts {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MachineFacts {
     pub(crate) cpus: usize,
-    /// Sockets, dies if there are several in one, cores and threads, as `1s2c1t`.
+    /// Sockets, dies or last-level caches if there are several in one, cores and threads, as
+    /// `1s2c1t`.
     pub(crate) topology: String,
     /// NUMA nodes.
     #[serde(default = "one")]
     pub(crate) nodes: usize,
     /// Siblings in a core, as the guest's kernel sees them.
     pub(crate) threads_per_core: Option<usize>,
+    /// CPUs that share a last-level cache, as `0-3`, as the guest's kernel sees them.
+    #[serde(default)]
+    pub(crate) llcs: Vec<String>,
+    /// CPUs, memory and distances of each node, as the guest's kernel sees them.
+    #[serde(default)]
+    pub(crate) numa: Vec<NodeFacts>,
     pub(crate) memory_mib: u64,
     pub(crate) accel: String,
     pub(crate) deterministic: bool,
@@ -153,6 +160,8 @@ fn machine_facts(
         topology: plan.layout.topology().to_string(),
         nodes: plan.layout.nodes(),
         threads_per_core: hello.and_then(|hello| hello.threads_per_core),
+        llcs: hello.map(|hello| hello.llcs.clone()).unwrap_or_default(),
+        numa: hello.map(|hello| hello.numa.clone()).unwrap_or_default(),
         memory_mib: plan.layout.memory_mib(),
         accel: accel.to_owned(),
         deterministic: false,
