@@ -102,6 +102,12 @@ fn check_against_machine(scenario: &Scenario, layout: &Layout) -> Result<()> {
             let fix = format!("pass --numa {} or change the scenario", node + 1);
             return Err(Refusal::input(message, fix).into());
         }
+        let without_cpus = |node: &u32| layout.numa()[*node as usize].cpus.is_empty();
+        if let Some(node) = spec.numa_node.filter(without_cpus) {
+            let message = format!("set {set} is kept to NUMA node {node}, which has no CPUs");
+            let fix = "name a node with CPUs; mem_policy takes memory from one without";
+            return Err(Refusal::input(message, fix).into());
+        }
     }
     Ok(())
 }
