@@ -1,5 +1,6 @@
 //! An init of one's own whose worker `observe` watches the others: what /proc says of them, not
-//! what they say of themselves. The VM tests boot it with `--init`, one observer a run.
+//! what they say of themselves. The VM tests boot it with `--init`, one observer a run. Its worker
+//! `domains` says over which CPUs the scheduler balances.
 
 use rustix::process::{getpid, getppid};
 use std::collections::BTreeMap;
@@ -10,7 +11,25 @@ use workloads::prelude::*;
 
 fn main() {
     register("observe", observe);
+    register("domains", domains);
     guest_init::boot()
+}
+
+/// The scheduling domains of CPU 0 from the innermost, `domain 0`, each with the mask of its CPUs.
+fn domains(_: &AtomicBool) -> WorkerReport {
+    let text = read_to_string("/proc/schedstat").unwrap_or_default();
+    let lines = text.lines().skip_while(|line| !line.starts_with("cpu0 ")).skip(1);
+    let of_cpu_0 = lines.take_while(|line| line.starts_with("domain"));
+    // `domain0 MC 3 ..`; Linux 6.1 gives no name, and no name is a number.
+    let mask = |line: &str| {
+        line.split(' ').skip(1).take(2).find_map(|word| u64::from_str_radix(word, 16).ok())
+    };
+    let masks = of_cpu_0.filter_map(mask).enumerate();
+    WorkerReport {
+        iterations: 1,
+        tallies: masks.map(|(index, mask)| (format!("domain {index}"), mask)).collect(),
+        ..WorkerReport::default()
+    }
 }
 
 /// How often each value was seen, as `PID what value`: `102 nice -20`.
