@@ -20,6 +20,7 @@ mod supervise;
 
 mod modules;
 mod mounts;
+mod null_blk;
 mod source;
 mod storage;
 

@@ -4,7 +4,14 @@
 use crate::proto::initramfs;
 use rustix::io::Errno;
 use rustix::system::finit_module;
+use std::ffi::CStr;
 use std::path::Path;
+
+/// What a module is told.
+const PARAMETERS: &[(&str, &CStr)] = &[
+    // No device of its own making: the one that is wanted is made when its size is known.
+    ("null_blk", c"nr_devices=0"),
+];
 
 /// What became of the modules.
 #[derive(Debug, Default)]
@@ -22,7 +29,8 @@ pub(crate) fn load_all() -> Loaded {
     files.sort();
     for path in files {
         let name = module_name(&path);
-        match load(&path) {
+        let parameters = PARAMETERS.iter().find(|(module, _)| *module == name);
+        match load(&path, parameters.map_or(c"", |(_, text)| text)) {
             Ok(()) => loaded.names.push(name),
             Err(why) => loaded.refused.push(format!("module {name}: {why}")),
         }
@@ -30,9 +38,9 @@ pub(crate) fn load_all() -> Loaded {
     loaded
 }
 
-fn load(path: &Path) -> Result<(), String> {
+fn load(path: &Path, parameters: &CStr) -> Result<(), String> {
     let file = std::fs::File::open(path).map_err(|e| format!("open failed: {e}"))?;
-    match finit_module(&file, c"", 0) {
+    match finit_module(&file, parameters, 0) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(format!("finit_module failed: {errno}")),
     }

@@ -17,6 +17,8 @@ pub mod args {
     pub const DISK_RAW: &str = "raw";
     /// An image of the user's, mounted if it carries a file system.
     pub const DISK_IMAGE: &str = "image";
+    /// No disk of the host's: a device in the guest's memory, of so many MiB as follow.
+    pub const DISK_MEMORY: &str = "memory:";
 }
 
 /// Serial numbers by which guest-init tells its disks apart.

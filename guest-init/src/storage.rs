@@ -1,6 +1,7 @@
 //! Disks of the guest: which is which, and what the I/O types may use. Called by `supervise`
 //! and `source`.
 
+use crate::null_blk;
 use crate::proto::{DiskUse, args, serial};
 use rustix::mount::{MountFlags, mount};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,12 @@ impl Disk {
     /// system. The second value is a remark for the user.
     pub(crate) fn bring_up(cmdline: &str) -> (Option<Self>, Option<String>) {
         let Some(kind) = argument(cmdline, args::DISK) else { return (None, None) };
+        if let Some(mib) = kind.strip_prefix(args::DISK_MEMORY) {
+            return match null_blk::create(mib) {
+                Ok(name) => (Some(Self { name: name.into(), mounted: false }), None),
+                Err(why) => (None, Some(format!("{why}. The I/O types use files"))),
+            };
+        }
         let Some(name) = by_serial(serial::DISK) else {
             let text = "a disk is attached but this kernel shows none: no virtio_blk driver?";
             return (None, Some(format!("{text} The I/O types use files")));
