@@ -59,13 +59,21 @@ pub(crate) struct VmArgs {
     /// How guest code runs; auto tries KVM and remembers whether it works here.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub(crate) accel: AccelChoice,
+    /// Virtual time, nothing from the host after the boot: the same inputs give the same bytes of
+    /// report.json and console.log. Several times slower; needs TCG.
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+    /// An instruction of a deterministic guest takes 2^N ns of its time.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "deterministic", value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub(crate) icount_shift: u8,
     /// QEMU's CPU model [default: host with KVM, max with TCG].
     #[arg(long, value_name = "NAME")]
     pub(crate) cpu_model: Option<String>,
     /// How the scenario gets into the guest.
     #[arg(long, value_enum, default_value_t = ConfigVia::Auto)]
     pub(crate) config_via: ConfigVia,
-    /// The workload's /dev/vda: the size of a scratch disk, an image (written to!), or none.
+    /// The workload's /dev/vda: the size of a scratch disk, an image (written to!), or none. The
+    /// scratch disk of a deterministic guest is in its memory.
     #[arg(long, value_name = "SIZE|PATH|none", default_value = "64M", value_parser = parse_disk)]
     pub(crate) disk: crate::run::Disk,
     /// One more kernel argument; may be repeated.

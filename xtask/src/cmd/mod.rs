@@ -10,4 +10,5 @@ pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod vm;
 
+mod deterministic;
 mod input;

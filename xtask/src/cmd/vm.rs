@@ -1,17 +1,17 @@
 //! `xtask vm`: one kernel, one scenario, one boot, one report.
 
-use super::input;
+use super::{deterministic, input};
 use crate::cli::VmArgs;
 use crate::error::Refusal;
 use crate::image;
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
-use crate::qemu::{self, Accel, Decision, Layout, remember_kvm};
+use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
-    BootPlan, Console, DISK_DRIVER, Folder, HostFacts, Limits, Observed, Stop, Timings, Verdict,
-    choose_via, conclude, watch,
+    BootPlan, Console, DISK_DRIVER, Deterministic, Folder, HostFacts, Limits, Observed, Stop,
+    Timings, Verdict, choose_via, conclude, watch,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -54,6 +54,9 @@ pub(crate) fn run_once(
     let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
     input::apply(&args.overrides, &mut scenario)?;
     let layout = args.machine.clone().layout()?;
+    if args.deterministic {
+        deterministic::check(args, layout.memory_mib())?;
+    }
     check_against_machine(&scenario, &layout)?;
     if args.init.is_none() {
         input::refuse_unlinked(
@@ -64,7 +67,8 @@ pub(crate) fn run_once(
     let plan = plan(args, scenario, layout, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
-    let decision = args.accel.decide(paths);
+    let decision =
+        if args.deterministic { deterministic::accel() } else { args.accel.decide(paths) };
     let mut facts = host_facts(&plan, &qemu, &decision);
     let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
     let checks = judge(&plan.scenario, &seen.reports, plan.layout.cpus());
@@ -120,24 +124,36 @@ fn plan(
     progress: &Progress,
 ) -> Result<BootPlan> {
     let kernel = resolve_kernel(args, paths, progress)?;
-    let modules = image::modules(&kernel, paths)?;
-    let has_disk_driver = !modules.missing.iter().any(|name| name == DISK_DRIVER)
-        || kernel.has_built_in("CONFIG_VIRTIO_BLK");
-    let via =
-        choose_via(args.config_via, &scenario, &args.disk, &args.kernel_arg, has_disk_driver)?;
+    let modules = image::modules(&kernel, args.deterministic, paths)?;
+    let virtio_disk = !args.deterministic
+        && (!modules.missing.iter().any(|name| name == DISK_DRIVER)
+            || kernel.has_built_in("CONFIG_VIRTIO_BLK"));
+    let disk = if args.deterministic { deterministic::disk(&args.disk) } else { args.disk.clone() };
+    let via = choose_via(
+        args.config_via,
+        &scenario,
+        &disk,
+        &args.kernel_arg,
+        args.deterministic,
+        virtio_disk,
+    )?;
     let init = match &args.init {
         Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,
     };
     let carried = image::scenario_text(via, &scenario)?;
+    let mode = || -> Result<_> {
+        Ok(Deterministic { icount_shift: args.icount_shift, host_cpu: HostCpu::choose(paths)? })
+    };
     Ok(BootPlan {
         image: image::build(&init, modules, carried.as_deref(), paths)?,
         kernel,
         scenario,
         via,
+        deterministic: args.deterministic.then(mode).transpose()?,
         cpu_model: args.cpu_model.clone(),
         layout,
-        disk: args.disk.clone(),
+        disk,
         kernel_args: args.kernel_arg.clone(),
     })
 }
@@ -192,10 +208,11 @@ fn boot_with(
     progress: &Progress,
 ) -> Result<Observed> {
     let guest = plan.guest(accel, folder)?;
-    folder.write_arguments(&qemu::arguments(&guest))?;
+    let cpu = plan.host_cpu();
+    folder.write_arguments(&qemu::arguments(&guest), cpu.map(HostCpu::index))?;
     folder.write_json("host.json", facts)?;
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
-    let usual = Limits::usual(accel, &plan.scenario);
+    let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario);
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),
@@ -203,6 +220,7 @@ fn boot_with(
     };
     watch(
         &guest,
+        cpu,
         limits,
         Console::new(args.allow_splat.clone(), args.console),
         &INTERRUPTED,
@@ -218,6 +236,7 @@ fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {
         qemu: qemu.to_owned(),
         accel: decision.accel.name().to_owned(),
         accel_reason: decision.reason.clone(),
+        host_cpu: plan.host_cpu().map(HostCpu::index),
         kernel_image: plan.kernel.image.clone(),
         kernel_package: plan.kernel.package.clone(),
         initramfs: plan.image.path.clone(),

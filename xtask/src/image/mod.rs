@@ -26,6 +26,7 @@ const RECIPE: &str = "images/minimal.toml";
 #[serde(deny_unknown_fields)]
 struct Recipe {
     modules: Vec<String>,
+    deterministic_modules: Vec<String>,
 }
 
 /// An initramfs on disk and what a run must know of it.
@@ -38,14 +39,22 @@ pub(crate) struct Image {
 }
 
 /// The modules of the recipe, in load order.
-pub(crate) fn modules(kernel: &Kernel, paths: &Paths) -> Result<LoadedModules> {
+pub(crate) fn modules(
+    kernel: &Kernel,
+    deterministic: bool,
+    paths: &Paths,
+) -> Result<LoadedModules> {
     let path = paths.repo.join(RECIPE);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("read(`{}`) failed", path.display()))?;
     let recipe: Recipe = toml::from_str(&text).with_context(|| {
         Refusal::input(format!("parse(`{}`) failed", path.display()), "mend the image recipe")
     })?;
-    kernel.module_closure(&recipe.modules)
+    kernel.module_closure(if deterministic {
+        &recipe.deterministic_modules
+    } else {
+        &recipe.modules
+    })
 }
 
 /// The text that the image carries, if the scenario travels in it.

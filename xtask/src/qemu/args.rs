@@ -10,6 +10,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
     pub(crate) accel: Accel,
+    /// Makes the guest deterministic: an instruction takes 2^N ns of its time.
+    pub(crate) icount_shift: Option<u8>,
     /// QEMU's CPU model; `None` is the richest that the accelerator offers.
     pub(crate) cpu_model: Option<String>,
     pub(crate) layout: Layout,
@@ -36,6 +38,13 @@ pub(crate) struct DiskFile {
 /// times as dear.
 const INTEL_MAX: &str = "max,vendor=GenuineIntel,family=6,model=28,stepping=10";
 
+/// Instructions that give what no replay could.
+const NO_ENTROPY: &str = ",-rdrand,-rdseed";
+
+/// Translated code in MiB. QEMU's own choice depends on the host's memory, and a full buffer ends
+/// the turn of a vCPU.
+const CODE_BUFFER: &str = "tb-size=512";
+
 /// Slots on the PCI bus: the order in which the guest names its disks.
 const DISK_SLOT: u32 = 0x8;
 const SCENARIO_SLOT: u32 = 0x9;
@@ -45,6 +54,7 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
     [
         bare_machine(),
         acceleration(guest),
+        virtual_time(guest),
         guest.layout.arguments(),
         control(),
         serial_ports(guest),
@@ -61,12 +71,28 @@ fn bare_machine() -> Vec<String> {
 
 fn acceleration(guest: &Guest) -> Vec<String> {
     let model = guest.cpu_model.as_deref();
-    let emulated = if guest.layout.needs_intel() { INTEL_MAX } else { "max" };
+    let emulated = model.unwrap_or(if guest.layout.needs_intel() { INTEL_MAX } else { "max" });
+    // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
+    let accel = "tcg,thread=single";
     match guest.accel {
         Accel::Kvm => strings(&["-accel", "kvm", "-cpu", model.unwrap_or("host")]),
-        // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
-        Accel::Tcg => strings(&["-accel", "tcg,thread=single", "-cpu", model.unwrap_or(emulated)]),
+        Accel::Tcg if guest.icount_shift.is_some() => vec![
+            "-accel".into(),
+            format!("{accel},{CODE_BUFFER}"),
+            "-cpu".into(),
+            format!("{emulated}{NO_ENTROPY}"),
+        ],
+        Accel::Tcg => strings(&["-accel", accel, "-cpu", emulated]),
     }
+}
+
+/// Time is the number of instructions, a date that never changes, and what QEMU itself takes for
+/// random is not.
+fn virtual_time(guest: &Guest) -> Vec<String> {
+    let Some(shift) = guest.icount_shift else { return Vec::new() };
+    let icount = format!("shift={shift},sleep=off");
+    let rtc = "base=2020-01-01T00:00:00,clock=vm";
+    strings(&["-icount", &icount, "-rtc", rtc, "-seed", "1"])
 }
 
 /// QMP on standard input and output: no socket, no path, gone with the process.
@@ -137,6 +163,7 @@ mod tests {
     fn guest() -> Guest {
         Guest {
             accel: Accel::Tcg,
+            icount_shift: None,
             cpu_model: None,
             layout: layout("2c"),
             kernel: "/k/vmlinuz".into(),
@@ -199,6 +226,17 @@ mod tests {
         assert!(text.contains("-accel kvm\n-cpu host"), "{text}");
         let named = Guest { cpu_model: Some("Haswell".into()), ..guest() };
         assert!(shown(&named).contains("-cpu Haswell"));
+    }
+
+    #[test]
+    fn a_deterministic_guest_has_its_own_time_and_no_entropy() {
+        let guest = Guest { icount_shift: Some(3), ..guest() };
+        let text = shown(&guest);
+        assert!(text.contains("-accel tcg,thread=single,tb-size=512\n"), "{text}");
+        assert!(text.contains("-icount shift=3,sleep=off\n-rtc base=2020-01-01"), "{text}");
+        assert!(text.contains("-cpu max,-rdrand,-rdseed\n"), "{text}");
+        let named = shown(&Guest { cpu_model: Some("EPYC".into()), ..guest });
+        assert!(named.contains("-cpu EPYC,-rdrand,-rdseed\n"), "{named}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod accel;
 mod args;
+mod host_cpu;
 mod machine;
 mod presets;
 
@@ -18,6 +19,7 @@ mod qmp;
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
 pub(crate) use args::{DiskFile, Guest, arguments};
 pub(crate) use found::Difference;
+pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;
 pub(crate) use machine::MachineArgs;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A running QEMU: started with pipes for QMP and its complaints, ended with us. Called by
 //! `run::watch`.
 
+use super::host_cpu::HostCpu;
 use super::qmp::{Command, Notice, parse};
 use crate::error::Refusal;
 use crate::sys::die_with_parent;
@@ -29,6 +30,8 @@ pub(crate) struct Qemu {
     commands: ChildStdin,
     notices: Pipe,
     complaints: Pipe,
+    /// Whether QEMU takes commands.
+    negotiated: bool,
 }
 
 /// A pipe read without blocking.
@@ -62,12 +65,13 @@ fn command() -> std::process::Command {
 }
 
 impl Qemu {
-    /// Starts QEMU; it is killed should this thread end first.
-    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+    /// Starts QEMU, on one CPU if that is given; it is killed should this thread end first.
+    pub(crate) fn start(arguments: &[String], cpu: Option<&HostCpu>) -> Result<Self> {
         let mut command = command();
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = die_with_parent(&mut command).spawn().with_context(missing)?;
+        let cpus = cpu.map(HostCpu::set);
+        let mut child = die_with_parent(&mut command, cpus).spawn().with_context(missing)?;
         let (Some(commands), Some(notices), Some(complaints)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -80,11 +84,25 @@ impl Qemu {
             commands,
             notices: Pipe::new(notices.into())?,
             complaints: Pipe::new(complaints.into())?,
+            negotiated: false,
         })
     }
 
-    /// Sends a command. A QEMU that is gone does not hear it, and `ended` will say so.
+    /// Asks for events and makes QEMU take commands.
+    pub(crate) fn negotiate(&mut self) {
+        if !std::mem::replace(&mut self.negotiated, true) {
+            self.send(Command::Capabilities);
+        }
+    }
+
+    /// Sends a command.
     pub(crate) fn tell(&mut self, command: Command) {
+        self.negotiate();
+        self.send(command);
+    }
+
+    /// A QEMU that is gone does not hear it, and `ended` will say so.
+    fn send(&mut self, command: Command) {
         let _ = self.commands.write_all(command.line().as_bytes());
     }
 

@@ -69,6 +69,9 @@ pub(crate) struct MachineFacts {
     pub(crate) memory_mib: u64,
     pub(crate) accel: String,
     pub(crate) deterministic: bool,
+    /// An instruction of a deterministic guest takes 2^N ns of its time.
+    #[serde(default)]
+    pub(crate) icount_shift: Option<u8>,
     pub(crate) qemu: String,
     /// The clock behind every time in this report.
     pub(crate) clocksource: Option<String>,
@@ -164,7 +167,8 @@ fn machine_facts(
         numa: hello.map(|hello| hello.numa.clone()).unwrap_or_default(),
         memory_mib: plan.layout.memory_mib(),
         accel: accel.to_owned(),
-        deterministic: false,
+        deterministic: plan.deterministic.is_some(),
+        icount_shift: plan.icount_shift(),
         qemu: qemu.to_owned(),
         clocksource,
     }

@@ -28,9 +28,13 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
         1 => String::new(),
         nodes => format!(", {nodes} NUMA nodes"),
     };
+    let mode = match machine.icount_shift {
+        Some(shift) => format!(" deterministic (icount shift {shift})"),
+        None => String::new(),
+    };
     writeln!(
         out,
-        "  {} CPUs ({}{nodes}), {} MiB, {}, QEMU {}, clock {}, seed {}",
+        "  {} CPUs ({}{nodes}), {} MiB, {}{mode}, QEMU {}, clock {}, seed {}",
         machine.cpus,
         machine.topology,
         machine.memory_mib,

@@ -23,6 +23,8 @@ pub(crate) struct HostFacts {
     pub(crate) qemu: String,
     pub(crate) accel: String,
     pub(crate) accel_reason: String,
+    /// The CPU of this host that a deterministic guest had.
+    pub(crate) host_cpu: Option<usize>,
     pub(crate) kernel_image: PathBuf,
     pub(crate) kernel_package: Option<String>,
     pub(crate) initramfs: PathBuf,
@@ -117,10 +119,11 @@ impl Folder {
         self.write(name, &(text + "\n"))
     }
 
-    /// Writes the QEMU command as a shell would take it.
-    pub(crate) fn write_arguments(&self, arguments: &[String]) -> Result<()> {
+    /// Writes the QEMU command as a shell would take it, with the CPU of this host that it runs on.
+    pub(crate) fn write_arguments(&self, arguments: &[String], cpu: Option<usize>) -> Result<()> {
         let words: Vec<_> = arguments.iter().map(|word| shell_word(word)).collect();
-        self.write("qemu.args", &format!("qemu-system-x86_64 {}\n", words.join(" ")))
+        let pinned = cpu.map(|cpu| format!("taskset --cpu-list {cpu} ")).unwrap_or_default();
+        self.write("qemu.args", &format!("{pinned}qemu-system-x86_64 {}\n", words.join(" ")))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod console;
 mod folder;
+mod limits;
 mod plan;
 mod tail;
 mod verdict;
@@ -10,6 +11,9 @@ mod watch;
 
 pub(crate) use console::{Console, Splat};
 pub(crate) use folder::{Folder, HostFacts, Timings};
-pub(crate) use plan::{BootPlan, ConfigVia, DISK_DRIVER, Disk, Limits, choose_via, resolved};
+pub(crate) use limits::Limits;
+pub(crate) use plan::{
+    BootPlan, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via, resolved,
+};
 pub(crate) use verdict::{Verdict, conclude};
 pub(crate) use watch::{Observed, Stop, watch};

@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, DiskFile, Guest, Layout};
+use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Layout};
 use crate::run::Folder;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::ValueEnum;
 use guest_init::proto::args;
 use std::path::PathBuf;
-use std::time::Duration;
 use workloads::Scenario;
 
 /// COMMAND_LINE_SIZE of x86, with its NUL.
@@ -46,10 +45,18 @@ const TCG_ARGS: &[&str] = &[
     "no_timer_check",
 ];
 
+/// What deterministic guests need beside these.
+const DETERMINISTIC_ARGS: &[&str] = &[
+    // Programs are where they were the last time.
+    "norandmaps",
+    // A seed from the host is no secret here, and would be another one each time.
+    "random.trust_bootloader=off",
+];
+
 /// How the scenario gets into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ConfigVia {
-    /// The command line if it fits there, a disk otherwise.
+    /// The command line if it fits there, a disk otherwise; the initramfs if there is to be none.
     Auto,
     /// The kernel command line, base64.
     Cmdline,
@@ -71,38 +78,18 @@ pub(crate) enum Disk {
     Image {
         path: PathBuf,
     },
+    /// A device that the guest makes of its own memory.
+    Memory {
+        mib: u64,
+    },
 }
 
-/// How long each stage may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// From QEMU's start to the first frame.
-    pub(crate) boot: Duration,
-    /// From the first frame to the last.
-    pub(crate) run: Duration,
-    /// Between two frames.
-    pub(crate) silence: Duration,
-}
-
-impl Limits {
-    /// The usual limits: emulation is many times slower than the hardware.
-    pub(crate) fn usual(accel: Accel, scenario: &Scenario) -> Self {
-        let workers = u32::try_from(scenario.workload.total_workers()).unwrap_or(u32::MAX);
-        let run = scenario.warmup + scenario.effective_duration();
-        let seconds = Duration::from_secs;
-        match accel {
-            Accel::Kvm => Self {
-                boot: seconds(30),
-                run: run * 2 + seconds(20) + Duration::from_millis(10) * workers,
-                silence: seconds(5),
-            },
-            Accel::Tcg => Self {
-                boot: seconds(120),
-                run: run * 4 + seconds(60) + Duration::from_millis(100) * workers,
-                silence: seconds(15),
-            },
-        }
-    }
+/// What makes a run deterministic, beside everything that is left out.
+#[derive(Debug)]
+pub(crate) struct Deterministic {
+    /// An instruction takes 2^N ns of the guest's time.
+    pub(crate) icount_shift: u8,
+    pub(crate) host_cpu: HostCpu,
 }
 
 /// What the user fixed about the machine.
@@ -112,6 +99,7 @@ pub(crate) struct BootPlan {
     pub(crate) image: Image,
     pub(crate) scenario: Scenario,
     pub(crate) via: ConfigVia,
+    pub(crate) deterministic: Option<Deterministic>,
     pub(crate) cpu_model: Option<String>,
     pub(crate) layout: Layout,
     pub(crate) disk: Disk,
@@ -119,6 +107,14 @@ pub(crate) struct BootPlan {
 }
 
 impl BootPlan {
+    pub(crate) fn icount_shift(&self) -> Option<u8> {
+        self.deterministic.as_ref().map(|mode| mode.icount_shift)
+    }
+
+    pub(crate) fn host_cpu(&self) -> Option<&HostCpu> {
+        self.deterministic.as_ref().map(|mode| &mode.host_cpu)
+    }
+
     /// The virtual machine of this plan, with its files laid out in `folder`.
     pub(crate) fn guest(&self, accel: Accel, folder: &Folder) -> Result<Guest> {
         let text = resolved(&self.scenario)?;
@@ -128,11 +124,18 @@ impl BootPlan {
         };
         Ok(Guest {
             accel,
+            icount_shift: self.icount_shift(),
             cpu_model: self.cpu_model.clone(),
             layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
-            cmdline: cmdline(accel, &text, self.via, &self.disk, &self.kernel_args),
+            cmdline: cmdline(
+                &fixed_args(accel, self.deterministic.is_some()),
+                &text,
+                self.via,
+                &self.disk,
+                &self.kernel_args,
+            ),
             console: folder.console(),
             frames: folder.frames(),
             disk: self.disk.attach(folder)?,
@@ -142,27 +145,34 @@ impl BootPlan {
 }
 
 /// Chooses the way for `Auto`, and refuses a way that this kernel or this scenario rules out.
+/// `virtio_disk` is whether the guest can read one.
 pub(crate) fn choose_via(
     asked: ConfigVia,
     scenario: &Scenario,
     disk: &Disk,
     kernel_args: &[String],
-    has_disk_driver: bool,
+    deterministic: bool,
+    virtio_disk: bool,
 ) -> Result<ConfigVia> {
     let text = resolved(scenario)?;
     // TCG has the longest one.
-    let length = cmdline(Accel::Tcg, &text, ConfigVia::Cmdline, disk, kernel_args).len();
+    let fixed = fixed_args(Accel::Tcg, deterministic);
+    let length = cmdline(&fixed, &text, ConfigVia::Cmdline, disk, kernel_args).len();
     let fits = length < CMDLINE_BYTES;
     match asked {
         ConfigVia::Auto if fits => Ok(ConfigVia::Cmdline),
-        ConfigVia::Auto if has_disk_driver => Ok(ConfigVia::Disk),
+        ConfigVia::Auto if virtio_disk => Ok(ConfigVia::Disk),
         ConfigVia::Auto => Ok(ConfigVia::Initramfs),
         ConfigVia::Cmdline if !fits => Err(Refusal::input(
             format!("the kernel command line would be {length} bytes, {} fit", CMDLINE_BYTES - 1),
-            "use --config-via disk or --config-via initramfs",
+            if deterministic {
+                "use --config-via initramfs"
+            } else {
+                "use --config-via disk or --config-via initramfs"
+            },
         )
         .into()),
-        ConfigVia::Disk if !has_disk_driver => Err(Refusal::input(
+        ConfigVia::Disk if !virtio_disk => Err(Refusal::input(
             format!("this kernel has no {DISK_DRIVER}, so it cannot read a scenario from a disk"),
             "use --config-via initramfs, or a kernel with its modules",
         )
@@ -176,17 +186,30 @@ pub(crate) fn resolved(scenario: &Scenario) -> Result<String> {
     serde_json::to_string(scenario).context("serialize(scenario) failed")
 }
 
-fn cmdline(accel: Accel, scenario: &str, via: ConfigVia, disk: &Disk, extra: &[String]) -> String {
+/// Without what the user, the disk and the scenario add.
+fn fixed_args(accel: Accel, deterministic: bool) -> Vec<&'static str> {
+    let emulated = if accel == Accel::Tcg { TCG_ARGS } else { &[] };
+    let repeatable = if deterministic { DETERMINISTIC_ARGS } else { &[] };
+    [KERNEL_ARGS, emulated, repeatable].concat()
+}
+
+fn cmdline(
+    fixed: &[&str],
+    scenario: &str,
+    via: ConfigVia,
+    disk: &Disk,
+    extra: &[String],
+) -> String {
     let disk = match disk {
         Disk::None => None,
-        Disk::Scratch { .. } => Some(args::DISK_RAW),
-        Disk::Image { .. } => Some(args::DISK_IMAGE),
+        Disk::Scratch { .. } => Some(args::DISK_RAW.to_owned()),
+        Disk::Image { .. } => Some(args::DISK_IMAGE.to_owned()),
+        Disk::Memory { mib } => Some(format!("{}{mib}", args::DISK_MEMORY)),
     };
     let disk = disk.map(|kind| format!("{}{kind}", args::DISK));
     let scenario = (via == ConfigVia::Cmdline)
         .then(|| format!("{}{}", args::SCENARIO, STANDARD_NO_PAD.encode(scenario)));
-    let emulated = if accel == Accel::Tcg { TCG_ARGS } else { &[] };
-    let fixed = KERNEL_ARGS.iter().chain(emulated).map(|arg| (*arg).to_owned());
+    let fixed = fixed.iter().map(|arg| (*arg).to_owned());
     fixed.chain(disk).chain(extra.iter().cloned()).chain(scenario).collect::<Vec<_>>().join(" ")
 }
 
@@ -201,7 +224,7 @@ fn write_scenario_disk(text: &str, folder: &Folder) -> Result<DiskFile> {
 impl Disk {
     fn attach(&self, folder: &Folder) -> Result<Option<DiskFile>> {
         match self {
-            Self::None => Ok(None),
+            Self::None | Self::Memory { .. } => Ok(None),
             Self::Image { path } => Ok(Some(DiskFile { path: path.clone(), format: "raw" })),
             Self::Scratch { bytes } => {
                 let path = folder.path().join("disk.img");
@@ -231,7 +254,7 @@ mod tests {
     }
 
     fn via(asked: ConfigVia, scenario: &Scenario, has_driver: bool) -> Result<ConfigVia> {
-        choose_via(asked, scenario, &Disk::None, &[], has_driver)
+        choose_via(asked, scenario, &Disk::None, &[], false, has_driver)
     }
 
     #[test]
@@ -250,14 +273,10 @@ mod tests {
 
     #[test]
     fn the_command_line_carries_the_scenario_last() {
-        let text = cmdline(
-            Accel::Kvm,
-            "{}",
-            ConfigVia::Cmdline,
-            &Disk::Scratch { bytes: 1 },
-            &["quiet".into()],
-        );
+        let disk = Disk::Memory { mib: 64 };
+        let fixed = fixed_args(Accel::Kvm, false);
+        let text = cmdline(&fixed, "{}", ConfigVia::Cmdline, &disk, &["quiet".into()]);
         assert!(text.starts_with("console=ttyS0 panic=-1"), "{text}");
-        assert!(text.ends_with("schedlab.disk=raw quiet schedlab.scenario=e30"), "{text}");
+        assert!(text.ends_with("schedlab.disk=memory:64 quiet schedlab.scenario=e30"), "{text}");
     }
 }

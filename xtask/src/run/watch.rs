@@ -2,10 +2,10 @@
 //! limits, and makes a guest that went silent show where it is. Called by `cmd::vm`.
 
 use super::console::Console;
-use super::plan::Limits;
+use super::limits::Limits;
 use super::tail::Tail;
 use crate::progress::Progress;
-use crate::qemu::{Command, Guest, Notice, Qemu, QemuEnd, arguments};
+use crate::qemu::{Command, Guest, HostCpu, Notice, Qemu, QemuEnd, arguments};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan};
@@ -17,8 +17,8 @@ use workloads::WorkerReport;
 /// How often the serial files are looked at: often enough to react, rarely enough not to take
 /// the CPU from the guest.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a guest that has panicked, said its last or been sent an NMI may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long QEMU may take to quit.
+const QUIT: Duration = Duration::from_secs(5);
 
 /// Why the watch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +59,16 @@ pub(crate) struct Observed {
     pub(crate) total: Duration,
 }
 
-/// Boots `guest` and watches it to its end.
+/// Boots `guest`, on one CPU of the host if that is given, and watches it to its end.
 pub(crate) fn watch(
     guest: &Guest,
+    cpu: Option<&HostCpu>,
     limits: Limits,
     console: Console,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
-    let mut watch = Watch::start(guest, limits, console, progress)?;
+    let mut watch = Watch::start(guest, cpu, limits, console, progress)?;
     let stop = loop {
         watch.wait_for_news();
         if interrupted.load(Ordering::Relaxed) {
@@ -97,12 +98,13 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(
         guest: &Guest,
+        cpu: Option<&HostCpu>,
         limits: Limits,
         console: Console,
         progress: &'a Progress,
     ) -> Result<Self> {
         let started = Instant::now();
-        let qemu = Qemu::start(&arguments(guest))?;
+        let qemu = Qemu::start(&arguments(guest), cpu)?;
         progress.update("booting");
         let seen = Observed {
             stop: Stop::Finished,
@@ -156,7 +158,8 @@ impl<'a> Watch<'a> {
         }
         for notice in self.qemu.notices() {
             match notice {
-                Notice::Ready => self.qemu.tell(Command::Capabilities),
+                Notice::Ready if self.limits.undisturbed => {}
+                Notice::Ready => self.qemu.negotiate(),
                 Notice::Stopped => self.qemu.tell(Command::QueryStatus),
                 Notice::Status(status) if status == "running" => {}
                 Notice::Status(status) => {
@@ -180,7 +183,7 @@ impl<'a> Watch<'a> {
             return (now >= deadline).then_some(stop);
         }
         if self.seen.end.is_some() || self.seen.console.panic.is_some() {
-            self.closing = Some((now + GRACE, Stop::Finished));
+            self.closing = Some((now + self.limits.grace, Stop::Finished));
             return None;
         }
         let overdue = match self.seen.boot {
@@ -191,7 +194,7 @@ impl<'a> Watch<'a> {
         };
         self.progress.step("the guest is overdue or silent: an NMI makes it show where it is");
         self.qemu.tell(Command::InjectNmi);
-        self.closing = Some((now + GRACE, overdue));
+        self.closing = Some((now + self.limits.grace, overdue));
         None
     }
 
@@ -262,7 +265,7 @@ impl<'a> Watch<'a> {
     /// A clean quit, so that disk images are whole; then force.
     fn quit(&mut self) -> Result<()> {
         self.qemu.tell(Command::Quit);
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + QUIT;
         while self.qemu.ended()?.is_none() {
             if Instant::now() >= deadline {
                 self.qemu.kill();

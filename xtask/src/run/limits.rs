@@ -1,0 +1,82 @@
+//! How long a guest may take before it counts as lost. All limits are wall time of the host; that
+//! of a deterministic guest is another. Called by `cmd::vm`, applied by `watch`.
+
+use crate::qemu::Accel;
+use std::time::Duration;
+use workloads::Scenario;
+
+/// Instructions in a second of the host that a deterministic guest surely gets: a twentieth of
+/// what one core of 2020 does, because its one CPU may be shared with others.
+const LEAST_INSTRUCTIONS: u64 = 10_000_000;
+/// The guest beats twice a second of its own time.
+const BEATS: u32 = 2;
+
+/// How long each stage may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// From QEMU's start to the first frame.
+    pub(crate) boot: Duration,
+    /// From the first frame to the last.
+    pub(crate) run: Duration,
+    /// Between two frames.
+    pub(crate) silence: Duration,
+    /// From the last frame, a panic or an NMI to QEMU's end.
+    pub(crate) grace: Duration,
+    /// Whether QEMU hears nothing while the guest may still be whole.
+    pub(crate) undisturbed: bool,
+}
+
+impl Limits {
+    /// The usual limits: emulation is many times slower than the hardware.
+    pub(crate) fn usual(accel: Accel, icount_shift: Option<u8>, scenario: &Scenario) -> Self {
+        let workers = u32::try_from(scenario.workload.total_workers()).unwrap_or(u32::MAX);
+        let run = scenario.warmup + scenario.effective_duration();
+        let seconds = Duration::from_secs;
+        let each = |ms: u64| Duration::from_millis(ms) * workers;
+        match (accel, icount_shift) {
+            (Accel::Tcg, Some(shift)) => Self::deterministic(shift, run, each(500)),
+            (Accel::Tcg, None) => Self {
+                boot: seconds(120),
+                run: run * 4 + seconds(60) + each(100),
+                silence: seconds(15),
+                grace: seconds(5),
+                undisturbed: false,
+            },
+            (Accel::Kvm, _) => Self {
+                boot: seconds(30),
+                run: run * 2 + seconds(20) + each(10),
+                silence: seconds(5),
+                grace: seconds(5),
+                undisturbed: false,
+            },
+        }
+    }
+
+    /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
+    /// grace is long because cutting off a guest that powers off would cut its console short.
+    fn deterministic(shift: u8, run: Duration, workers: Duration) -> Self {
+        let second = Duration::from_millis(1_000_000_000_000 / LEAST_INSTRUCTIONS >> shift);
+        let second = second.max(Duration::from_secs(1));
+        Self {
+            boot: Duration::from_secs(600),
+            run: second.mul_f64(run.as_secs_f64()) + Duration::from_secs(120) + workers,
+            silence: second / BEATS + Duration::from_secs(30),
+            grace: Duration::from_secs(60),
+            undisturbed: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deterministic_guest_gets_time_by_its_instructions() {
+        let scenario = Scenario { duration: Some(Duration::from_secs(2)), ..Scenario::default() };
+        let limits = |shift| Limits::usual(Accel::Tcg, Some(shift), &scenario);
+        assert_eq!(limits(1).silence, Duration::from_secs(25 + 30));
+        assert_eq!(limits(0).run - limits(1).run, Duration::from_secs(100));
+        assert!(limits(10).run > Duration::from_secs(120));
+    }
+}
