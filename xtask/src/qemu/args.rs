@@ -71,7 +71,8 @@ fn bare_machine() -> Vec<String> {
 
 fn acceleration(guest: &Guest) -> Vec<String> {
     let model = guest.cpu_model.as_deref();
-    let emulated = model.unwrap_or(if guest.layout.needs_intel() { INTEL_MAX } else { "max" });
+    let richest = if guest.layout.needs_intel() { INTEL_MAX } else { "max" };
+    let emulated = model.unwrap_or(richest);
     // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
     let accel = "tcg,thread=single";
     match guest.accel {

@@ -55,7 +55,7 @@ impl Limits {
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
     /// grace is long because cutting off a guest that powers off would cut its console short.
     fn deterministic(shift: u8, run: Duration, workers: Duration) -> Self {
-        let second = Duration::from_millis(1_000_000_000_000 / LEAST_INSTRUCTIONS >> shift);
+        let second = Duration::from_millis((1_000_000_000_000 / LEAST_INSTRUCTIONS) >> shift);
         let second = second.max(Duration::from_secs(1));
         Self {
             boot: Duration::from_secs(600),
