@@ -5,6 +5,7 @@ mod bench;
 
 mod behaviour;
 mod custom;
+mod deterministic;
 mod input;
 mod main_job;
 mod modes;
