@@ -11,7 +11,7 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait};
 use std::time::{Duration, Instant};
 use workloads::{IoPlace, RunOptions, become_supervisor, fork_child, monotonic_ns};
 
@@ -52,12 +52,16 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
 /// Passes lines on until the runner is gone, then says whether it had said all.
 fn relay(port: &mut Port, runner: Pid, pipe: OwnedFd) -> Result<()> {
     fcntl_setfl(&pipe, OFlags::NONBLOCK).context("fcntl(runner pipe) failed")?;
+    // The end of the pipe would not let poll sleep, and a PID 1 that spins keeps a runner of the
+    // same priority from ever ending on its CPU: then only its end is waited for.
+    let ended = pidfd_open(runner, PidfdFlags::empty()).context("pidfd_open(runner) failed")?;
+    let mut open = true;
     let mut lines = Vec::new();
     let mut next_beat = Instant::now() + BEAT;
     loop {
         let status = reap(runner);
         // Read after the reaping: what a dead runner wrote is in the pipe by then.
-        drain(&pipe, &mut lines);
+        open = open && drain(&pipe, &mut lines);
         pass_on(port, &mut lines);
         match status {
             Some(status) if status.exit_status().is_some() => return Ok(()),
@@ -70,7 +74,8 @@ fn relay(port: &mut Port, runner: Pid, pipe: OwnedFd) -> Result<()> {
             port.send(&Message::Heartbeat { at_ns: monotonic_ns() });
             next_beat = Instant::now() + BEAT;
         }
-        wait_readable(&pipe, next_beat.saturating_duration_since(Instant::now()));
+        let timeout = next_beat.saturating_duration_since(Instant::now());
+        wait_readable(open.then_some(&pipe), &ended, timeout);
     }
 }
 
@@ -86,14 +91,15 @@ fn reap(runner: Pid) -> Option<WaitStatus> {
     }
 }
 
-fn drain(pipe: &OwnedFd, lines: &mut Vec<u8>) {
+/// Whether more may come.
+fn drain(pipe: &OwnedFd, lines: &mut Vec<u8>) -> bool {
     let mut chunk = [0; READ_CHUNK];
     loop {
         match rustix::io::read(pipe, &mut chunk) {
-            Ok(0) => return,
+            Ok(0) => return false,
             Ok(n) => lines.extend_from_slice(&chunk[..n]),
             Err(Errno::INTR) => {}
-            Err(_) => return,
+            Err(errno) => return errno == Errno::AGAIN,
         }
     }
 }
@@ -111,8 +117,11 @@ fn pass_on(port: &mut Port, lines: &mut Vec<u8>) {
 }
 
 /// Waits for the runner to write or end, at most `timeout`.
-fn wait_readable(pipe: &OwnedFd, timeout: Duration) {
+fn wait_readable(pipe: Option<&OwnedFd>, ended: &OwnedFd, timeout: Duration) {
     let timeout = Timespec::try_from(timeout).ok();
+    let fds = [Some(ended), pipe].into_iter().flatten();
+    let mut fds: Vec<_> =
+        fds.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
     // An error ends the wait early, and the loop looks again.
-    let _ = poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], timeout.as_ref());
+    let _ = poll(&mut fds, timeout.as_ref());
 }
