@@ -18,6 +18,8 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     // A timer completes the request, 100 us after it came in.
     ("irqmode", "2"),
     ("completion_nsec", "100000"),
+    // A write cache, so that a flush is a request too.
+    ("cache_size", "1"),
     // blk-mq, as all real drivers.
     ("queue_mode", "2"),
 ];
@@ -28,18 +30,17 @@ pub(crate) fn create(mib: &str) -> Result<&'static str, String> {
     if !drivers.is_dir() {
         match mount("configfs", CONFIGFS, "configfs", MountFlags::empty(), c"") {
             Ok(()) | Err(Errno::BUSY) => {}
-            Err(errno) => return Err(format!("no disk: mount(configfs) failed: {errno}")),
+            Err(errno) => return Err(format!("mount(configfs) failed: {errno}")),
         }
     }
     let device = drivers.join(NAME);
-    create_dir(&device).map_err(|e| format!("no disk: this kernel has no null_blk: {e}"))?;
+    create_dir(&device).map_err(|e| format!("mkdir({}) failed: {e}", device.display()))?;
     let set = |name: &str, value: &str| {
-        write(device.join(name), value)
-            .map_err(|e| format!("no disk: null_blk refused {name}={value}: {e}"))
+        write(device.join(name), value).map_err(|e| format!("{name}={value} was refused: {e}"))
     };
     set("size", mib)?;
     ATTRIBUTES.iter().try_for_each(|(name, value)| set(name, value))?;
     set("power", "1")?;
     let exists = |name: &&str| Path::new("/sys/block").join(name).exists();
-    [NAME, OLD_NAME].into_iter().find(exists).ok_or_else(|| "no disk: null_blk made none".into())
+    [NAME, OLD_NAME].into_iter().find(exists).ok_or_else(|| "it made no device".into())
 }

@@ -27,7 +27,10 @@ impl Disk {
         if let Some(mib) = kind.strip_prefix(args::DISK_MEMORY) {
             return match null_blk::create(mib) {
                 Ok(name) => (Some(Self { name: name.into(), mounted: false }), None),
-                Err(why) => (None, Some(format!("{why}. The I/O types use files"))),
+                Err(why) => {
+                    let text = "the I/O types use files: this kernel makes no disk with null_blk";
+                    (None, Some(format!("{text}: {why}")))
+                }
             };
         }
         let Some(name) = by_serial(serial::DISK) else {
