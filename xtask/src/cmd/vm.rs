@@ -10,8 +10,8 @@ use crate::progress::{Progress, to_stdout};
 use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
-    BootPlan, Console, DISK_DRIVER, Deterministic, Folder, HostFacts, Limits, Observed, Stop,
-    Timings, Verdict, choose_via, conclude, watch,
+    Arguments, BootPlan, Console, DISK_DRIVER, Deterministic, Folder, HostFacts, Limits, Observed,
+    Stop, Timings, Verdict, choose_via, conclude, watch,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -56,6 +56,7 @@ pub(crate) fn run_once(
     let layout = args.machine.clone().layout()?;
     if args.deterministic {
         deterministic::check(args, layout.memory_mib())?;
+        qemu::check_turns(layout.topology())?;
     }
     check_against_machine(&scenario, &layout)?;
     if args.init.is_none() {
@@ -129,14 +130,14 @@ fn plan(
         && (!modules.missing.iter().any(|name| name == DISK_DRIVER)
             || kernel.has_built_in("CONFIG_VIRTIO_BLK"));
     let disk = if args.deterministic { deterministic::disk(&args.disk) } else { args.disk.clone() };
-    let via = choose_via(
-        args.config_via,
-        &scenario,
-        &disk,
-        &args.kernel_arg,
-        args.deterministic,
-        virtio_disk,
-    )?;
+    let arguments = Arguments {
+        // The accelerator is not decided yet, and TCG has more of them.
+        emulated: true,
+        deterministic: args.deterministic.then(|| layout.cpus()),
+        disk: &disk,
+        extra: &args.kernel_arg,
+    };
+    let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;
     let init = match &args.init {
         Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,

@@ -3,6 +3,7 @@
 
 use super::accel::Accel;
 use super::layout::Layout;
+use super::turns;
 use guest_init::proto::serial;
 use std::path::PathBuf;
 
@@ -55,7 +56,7 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
         bare_machine(),
         acceleration(guest),
         virtual_time(guest),
-        guest.layout.arguments(),
+        processors(guest),
         control(),
         serial_ports(guest),
         disks(guest),
@@ -70,13 +71,14 @@ fn bare_machine() -> Vec<String> {
 }
 
 fn acceleration(guest: &Guest) -> Vec<String> {
-    let model = guest.cpu_model.as_deref();
-    let richest = if guest.layout.needs_intel() { INTEL_MAX } else { "max" };
-    let emulated = model.unwrap_or(richest);
+    let emulated = emulated_model(guest);
     // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
     let accel = "tcg,thread=single";
     match guest.accel {
-        Accel::Kvm => strings(&["-accel", "kvm", "-cpu", model.unwrap_or("host")]),
+        Accel::Kvm => {
+            let model = guest.cpu_model.as_deref().unwrap_or("host");
+            strings(&["-accel", "kvm", "-cpu", model])
+        }
         Accel::Tcg if guest.icount_shift.is_some() => vec![
             "-accel".into(),
             format!("{accel},{CODE_BUFFER}"),
@@ -84,6 +86,18 @@ fn acceleration(guest: &Guest) -> Vec<String> {
             format!("{emulated}{NO_ENTROPY}"),
         ],
         Accel::Tcg => strings(&["-accel", accel, "-cpu", emulated]),
+    }
+}
+
+fn emulated_model(guest: &Guest) -> &str {
+    let richest = if guest.layout.needs_intel() { INTEL_MAX } else { "max" };
+    guest.cpu_model.as_deref().unwrap_or(richest)
+}
+
+fn processors(guest: &Guest) -> Vec<String> {
+    match guest.icount_shift {
+        Some(_) => turns::arguments(&guest.layout, emulated_model(guest)),
+        None => guest.layout.arguments(),
     }
 }
 

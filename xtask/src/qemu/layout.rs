@@ -142,17 +142,22 @@ impl Layout {
 
     /// CPUs, memory and, if there are several, the nodes.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let (smp, memory) = (self.topology.smp(), format!("{}M", self.memory_mib()));
-        let size = ["-smp".into(), smp, "-m".into(), memory].into_iter();
+        self.around(vec!["-smp".into(), self.topology.smp()], None)
+    }
+
+    /// Memory and nodes for `cpus`; should these be more than the topology has, `unused` are the
+    /// others, which must have a node too.
+    pub(super) fn around(&self, cpus: Vec<String>, unused: Option<Range<usize>>) -> Vec<String> {
+        let size = cpus.into_iter().chain(["-m".into(), format!("{}M", self.memory_mib())]);
         if self.nodes() == 1 {
             return size.collect();
         }
+        let range = |cpus: &Range<usize>| format!("cpus={}-{},", cpus.start, cpus.end - 1);
         let nodes = self.nodes.iter().enumerate().flat_map(|(index, node)| {
             let Node { cpus, memory_mib } = node;
-            let cpus = match cpus.is_empty() {
-                true => String::new(),
-                false => format!("cpus={}-{},", cpus.start, cpus.end - 1),
-            };
+            let own = Some(cpus).filter(|cpus| !cpus.is_empty());
+            let all = own.into_iter().chain(unused.as_ref().filter(|_| index == 0));
+            let cpus: String = all.map(range).collect();
             [
                 "-object".into(),
                 format!("memory-backend-ram,id=node{index},size={memory_mib}M"),

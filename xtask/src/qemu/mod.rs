@@ -15,6 +15,7 @@ mod topology;
 
 mod process;
 mod qmp;
+mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
 pub(crate) use args::{DiskFile, Guest, arguments};
@@ -27,3 +28,4 @@ pub(crate) use machine::MachineTexts;
 pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
 pub(crate) use qmp::{Command, Notice};
+pub(crate) use turns::{check as check_turns, kernel_argument};

@@ -3,6 +3,7 @@
 
 use super::host_cpu::HostCpu;
 use super::qmp::{Command, Notice, parse};
+use super::turns::EXPECTED_COMPLAINT;
 use crate::error::Refusal;
 use crate::sys::die_with_parent;
 use anyhow::{Context as _, Result};
@@ -120,7 +121,8 @@ impl Qemu {
     /// Everything QEMU has complained about so far.
     pub(crate) fn complaints(&mut self) -> String {
         self.complaints.read_available();
-        String::from_utf8_lossy(&self.complaints.text).into_owned()
+        let text = String::from_utf8_lossy(&self.complaints.text);
+        text.split_inclusive('\n').filter(|line| !line.contains(EXPECTED_COMPLAINT)).collect()
     }
 
     /// How QEMU ended, if it has.

@@ -80,9 +80,36 @@ impl Topology {
     /// The value of `-smp`, with nothing left to a default that differs between QEMU's versions.
     /// All of them share a last-level cache by die.
     pub(super) fn smp(self) -> String {
+        format!("cpus={}{}", self.cpus(), self.levels())
+    }
+
+    /// The same sockets once more.
+    pub(super) fn doubled(self) -> Result<Self, String> {
+        Self::new([self.sockets * 2, self.dies, self.llcs, self.cores, self.threads])
+    }
+
+    /// `,sockets=1,dies=1,cores=2,threads=1`
+    pub(super) fn levels(self) -> String {
         let Self { sockets, cores, threads, .. } = self;
-        let (cpus, dies) = (self.cpus(), self.llcs_in_socket());
-        format!("cpus={cpus},sockets={sockets},dies={dies},cores={cores},threads={threads}")
+        let dies = self.llcs_in_socket();
+        format!(",sockets={sockets},dies={dies},cores={cores},threads={threads}")
+    }
+
+    /// Where CPU `index` is, by QEMU's names; a socket that does not exist is beyond the last.
+    pub(super) fn place(self, index: usize) -> String {
+        let mut rest = index;
+        let mut parts: Vec<String> = Vec::new();
+        for (name, count) in [
+            ("thread", self.threads),
+            ("core", self.cores),
+            ("die", self.llcs_in_socket()),
+            ("socket", MAX_CPUS),
+        ] {
+            parts.push(format!("{name}-id={}", rest % count));
+            rest /= count;
+        }
+        parts.reverse();
+        parts.join(",")
     }
 }
 

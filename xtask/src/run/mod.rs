@@ -13,7 +13,7 @@ pub(crate) use console::{Console, Splat};
 pub(crate) use folder::{Folder, HostFacts, Timings};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{
-    BootPlan, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via, resolved,
+    Arguments, BootPlan, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via, resolved,
 };
 pub(crate) use verdict::{Verdict, conclude};
 pub(crate) use watch::{Observed, Stop, watch};

@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Layout};
+use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Layout, kernel_argument};
 use crate::run::Folder;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -122,6 +122,7 @@ impl BootPlan {
             ConfigVia::Disk => Some(write_scenario_disk(&text, folder)?),
             _ => None,
         };
+        let by_cmdline = (self.via == ConfigVia::Cmdline).then_some(text.as_str());
         Ok(Guest {
             accel,
             icount_shift: self.icount_shift(),
@@ -129,18 +130,21 @@ impl BootPlan {
             layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
-            cmdline: cmdline(
-                &fixed_args(accel, self.deterministic.is_some()),
-                &text,
-                self.via,
-                &self.disk,
-                &self.kernel_args,
-            ),
+            cmdline: self.arguments(accel).line(by_cmdline),
             console: folder.console(),
             frames: folder.frames(),
             disk: self.disk.attach(folder)?,
             scenario_disk,
         })
+    }
+
+    fn arguments(&self, accel: Accel) -> Arguments<'_> {
+        Arguments {
+            emulated: accel == Accel::Tcg,
+            deterministic: self.deterministic.as_ref().map(|_| self.layout.cpus()),
+            disk: &self.disk,
+            extra: &self.kernel_args,
+        }
     }
 }
 
@@ -149,15 +153,10 @@ impl BootPlan {
 pub(crate) fn choose_via(
     asked: ConfigVia,
     scenario: &Scenario,
-    disk: &Disk,
-    kernel_args: &[String],
-    deterministic: bool,
+    arguments: &Arguments<'_>,
     virtio_disk: bool,
 ) -> Result<ConfigVia> {
-    let text = resolved(scenario)?;
-    // TCG has the longest one.
-    let fixed = fixed_args(Accel::Tcg, deterministic);
-    let length = cmdline(&fixed, &text, ConfigVia::Cmdline, disk, kernel_args).len();
+    let length = arguments.line(Some(&resolved(scenario)?)).len();
     let fits = length < CMDLINE_BYTES;
     match asked {
         ConfigVia::Auto if fits => Ok(ConfigVia::Cmdline),
@@ -165,7 +164,7 @@ pub(crate) fn choose_via(
         ConfigVia::Auto => Ok(ConfigVia::Initramfs),
         ConfigVia::Cmdline if !fits => Err(Refusal::input(
             format!("the kernel command line would be {length} bytes, {} fit", CMDLINE_BYTES - 1),
-            if deterministic {
+            if arguments.deterministic.is_some() {
                 "use --config-via initramfs"
             } else {
                 "use --config-via disk or --config-via initramfs"
@@ -186,31 +185,39 @@ pub(crate) fn resolved(scenario: &Scenario) -> Result<String> {
     serde_json::to_string(scenario).context("serialize(scenario) failed")
 }
 
-/// Without what the user, the disk and the scenario add.
-fn fixed_args(accel: Accel, deterministic: bool) -> Vec<&'static str> {
-    let emulated = if accel == Accel::Tcg { TCG_ARGS } else { &[] };
-    let repeatable = if deterministic { DETERMINISTIC_ARGS } else { &[] };
-    [KERNEL_ARGS, emulated, repeatable].concat()
+/// What the kernel command line is made of, beside the scenario.
+#[derive(Debug)]
+pub(crate) struct Arguments<'a> {
+    pub(crate) emulated: bool,
+    /// The number of CPUs, if the run is to be deterministic.
+    pub(crate) deterministic: Option<usize>,
+    pub(crate) disk: &'a Disk,
+    pub(crate) extra: &'a [String],
 }
 
-fn cmdline(
-    fixed: &[&str],
-    scenario: &str,
-    via: ConfigVia,
-    disk: &Disk,
-    extra: &[String],
-) -> String {
-    let disk = match disk {
-        Disk::None => None,
-        Disk::Scratch { .. } => Some(args::DISK_RAW.to_owned()),
-        Disk::Image { .. } => Some(args::DISK_IMAGE.to_owned()),
-        Disk::Memory { mib } => Some(format!("{}{mib}", args::DISK_MEMORY)),
-    };
-    let disk = disk.map(|kind| format!("{}{kind}", args::DISK));
-    let scenario = (via == ConfigVia::Cmdline)
-        .then(|| format!("{}{}", args::SCENARIO, STANDARD_NO_PAD.encode(scenario)));
-    let fixed = fixed.iter().map(|arg| (*arg).to_owned());
-    fixed.chain(disk).chain(extra.iter().cloned()).chain(scenario).collect::<Vec<_>>().join(" ")
+impl Arguments<'_> {
+    fn line(&self, scenario: Option<&str>) -> String {
+        let mut words: Vec<String> = KERNEL_ARGS.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut add = |args: &[&str]| words.extend(args.iter().map(|arg| (*arg).to_owned()));
+        if self.emulated {
+            add(TCG_ARGS);
+        }
+        if let Some(cpus) = self.deterministic {
+            add(DETERMINISTIC_ARGS);
+            add(&[&kernel_argument(cpus)]);
+        }
+        match self.disk {
+            Disk::None => {}
+            Disk::Scratch { .. } => add(&[&format!("{}{}", args::DISK, args::DISK_RAW)]),
+            Disk::Image { .. } => add(&[&format!("{}{}", args::DISK, args::DISK_IMAGE)]),
+            Disk::Memory { mib } => add(&[&format!("{}{}{mib}", args::DISK, args::DISK_MEMORY)]),
+        }
+        words.extend(self.extra.iter().cloned());
+        words.extend(
+            scenario.map(|text| format!("{}{}", args::SCENARIO, STANDARD_NO_PAD.encode(text))),
+        );
+        words.join(" ")
+    }
 }
 
 fn write_scenario_disk(text: &str, folder: &Folder) -> Result<DiskFile> {
@@ -254,7 +261,11 @@ mod tests {
     }
 
     fn via(asked: ConfigVia, scenario: &Scenario, has_driver: bool) -> Result<ConfigVia> {
-        choose_via(asked, scenario, &Disk::None, &[], false, has_driver)
+        choose_via(asked, scenario, &arguments(&Disk::None, &[]), has_driver)
+    }
+
+    fn arguments<'a>(disk: &'a Disk, extra: &'a [String]) -> Arguments<'a> {
+        Arguments { emulated: true, deterministic: None, disk, extra }
     }
 
     #[test]
@@ -274,8 +285,7 @@ mod tests {
     #[test]
     fn the_command_line_carries_the_scenario_last() {
         let disk = Disk::Memory { mib: 64 };
-        let fixed = fixed_args(Accel::Kvm, false);
-        let text = cmdline(&fixed, "{}", ConfigVia::Cmdline, &disk, &["quiet".into()]);
+        let text = arguments(&disk, &["quiet".into()]).line(Some("{}"));
         assert!(text.starts_with("console=ttyS0 panic=-1"), "{text}");
         assert!(text.ends_with("schedlab.disk=memory:64 quiet schedlab.scenario=e30"), "{text}");
     }
