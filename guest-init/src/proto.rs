@@ -2,10 +2,10 @@
 //! the host; [`crate::frame`] carries it.
 
 use serde::{Deserialize, Serialize};
-use workloads::{Scenario, WorkerReport};
+use workloads::{RunRecord, Scenario, WorkerReport};
 
 /// Raised whenever a message changes its meaning; both ends must agree.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Kernel arguments by which the host talks to guest-init.
 pub mod args {
@@ -37,8 +37,8 @@ pub mod initramfs {
     pub const MODULES: &str = "/modules";
 }
 
-/// One message. The stream is hello, plan, any number of the middle ones, a report per worker,
-/// end.
+/// One message. The stream is hello, plan, any number of the middle ones, the record, a report
+/// per worker, end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
@@ -74,6 +74,8 @@ pub enum Message {
         /// Workers that have ended.
         ended: usize,
     },
+    /// What was read from outside of the workers.
+    Record(Box<RunRecord>),
     /// One worker's report.
     Worker(Box<WorkerReport>),
     /// Nothing follows.
@@ -120,6 +122,7 @@ pub struct Hello {
 
 /// A NUMA node as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeFacts {
     /// Its number.
     pub node: usize,
@@ -162,6 +165,7 @@ pub struct End {
 
 /// Difference of two readings of /sys/block/DISK/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiskUse {
     /// Read requests completed.
     pub reads: u64,

@@ -8,14 +8,15 @@ use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
-use workloads::{Event, RunOptions, Scenario, become_supervisor, monotonic_ns};
+use workloads::{Event, Plan, RunOptions, Scenario, become_supervisor, monotonic_ns};
 
 /// Status of a runner that could not go on and has said why.
 const EXIT_FAILED: i32 = 1;
 
-/// Runs `scenario` and returns the exit status.
+/// Runs `scenario` as planned and returns the exit status.
 pub(crate) fn main(
     scenario: &Scenario,
+    plan: &Plan,
     options: &RunOptions,
     disk: Option<&Disk>,
     pipe: OwnedFd,
@@ -28,17 +29,20 @@ pub(crate) fn main(
         out.borrow_mut().note(text);
     }
     let before = disk.and_then(Disk::counters);
-    let outcome = workloads::run(scenario, options, &mut |event| out.borrow_mut().event(&event));
+    let outcome =
+        workloads::run(scenario, plan, options, &mut |event| out.borrow_mut().event(&event));
     let after = disk.and_then(Disk::counters);
     let used = before.zip(after).map(|(before, after)| difference(before, after));
-    let (reports, error) = match outcome {
-        Ok(reports) => (reports, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+    let status = if outcome.error.is_none() { 0 } else { EXIT_FAILED };
+    let end = End {
+        reports: outcome.workers.len(),
+        error: outcome.error,
+        clocksource: facts::clocksource(),
+        disk: used,
     };
-    let status = if error.is_none() { 0 } else { EXIT_FAILED };
-    let end = End { reports: reports.len(), error, clocksource: facts::clocksource(), disk: used };
     let mut out = out.borrow_mut();
-    for report in reports {
+    out.send(&Message::Record(Box::new(outcome.record)));
+    for report in outcome.workers {
         out.send(&Message::Worker(Box::new(report)));
     }
     out.send(&Message::End(end));
@@ -68,6 +72,7 @@ impl Lines {
         match event {
             Event::Ready { pids } => self.stage(&format!("{} workers at the gate", pids.len())),
             Event::Measuring => self.stage("measuring"),
+            Event::Step { index, name } => self.stage(&format!("step {index}, {name}")),
             Event::Stopping => self.stage("stopping"),
             Event::Tick { elapsed, iterations, ended } => self.send(&Message::Progress {
                 elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),

@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait};
 use std::time::{Duration, Instant};
-use workloads::{IoPlace, RunOptions, become_supervisor, fork_child, monotonic_ns};
+use workloads::{
+    IoPlace, RunOptions, Topology, become_supervisor, cgroup_root, fork_child, monotonic_ns,
+};
 
 /// The host calls a guest hung that is silent for many of these.
 const BEAT: Duration = Duration::from_millis(500);
@@ -36,16 +38,18 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     let (scenario, source) = source::find(&cmdline, disk.as_ref())?;
     let io = disk.as_ref().map_or_else(|| IoPlace::Dir("/tmp".into()), Disk::io_place);
     let (IoPlace::Device(place) | IoPlace::Dir(place)) = &io;
+    let topology = Topology::read().map_err(anyhow::Error::msg)?;
+    let plan = scenario.plan(&topology).context("the scenario on this machine")?;
     port.send(&Message::Plan(Box::new(Plan {
-        workers: scenario.workload.total_workers(),
+        workers: plan.total_workers(),
         scenario: scenario.clone(),
         source: source.into(),
         io: place.display().to_string(),
         modules: loaded.names,
     })));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
-    let options = RunOptions { io };
-    let runner = fork_child(|| runner::main(&scenario, &options, disk.as_ref(), writer));
+    let options = RunOptions { io, cgroups: cgroup_root().ok() };
+    let runner = fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), writer));
     relay(port, runner.context("fork of the runner failed")?, reader)
 }
 

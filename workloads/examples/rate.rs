@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::time::Instant;
-use workloads::{Event, RunOptions, Scenario, become_supervisor};
+use workloads::{Event, RunOptions, Scenario, Topology, become_supervisor};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let text = std::env::args().nth(1).ok_or("usage: rate SCENARIO, as JSON text")?;
@@ -15,11 +15,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (space_pages, private_pages) = memory()?;
     let begun = Instant::now();
     let (mut ready, mut stopping) = (begun, begun);
-    let reports = workloads::run(&scenario, &RunOptions::default(), &mut |event| match event {
+    let plan = scenario.plan(&Topology::read()?)?;
+    let options = RunOptions::default();
+    let outcome = workloads::run(&scenario, &plan, &options, &mut |event| match event {
         Event::Ready { .. } => ready = Instant::now(),
         Event::Stopping => stopping = Instant::now(),
-        Event::Measuring | Event::Tick { .. } => {}
-    })?;
+        Event::Measuring | Event::Step { .. } | Event::Tick { .. } => {}
+    });
+    if let Some(error) = outcome.error {
+        return Err(error.into());
+    }
+    let reports = outcome.workers;
     let collected = Instant::now();
     if let Some(bad) = reports.iter().find(|report| !report.completed) {
         return Err(format!("worker {} did not complete: {bad:?}", bad.index).into());

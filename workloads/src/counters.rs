@@ -14,6 +14,9 @@ const SWITCHES: &str = "getrusage(RUSAGE_THREAD)";
 const USAGE_FIELDS: [&str; 4] =
     ["voluntary_switches", "involuntary_switches", "minor_faults", "major_faults"];
 
+/// How a source begins that may have missed some.
+pub(crate) const BY_LOOKING: &str = "looking once an iteration";
+
 /// Baselines, each with the reason where it could not be read.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -76,7 +79,7 @@ impl Counters {
         }
         let source = match &self.migrations {
             Ok(moves) => moves.source().to_owned(),
-            Err(why) => format!("looking once an iteration, so at least as many: {why}"),
+            Err(why) => format!("{BY_LOOKING}, so at least as many: {why}"),
         };
         let migrations = self.migrations.as_ref().map_or(Ok(moves_seen), Moves::end);
         report.migrations = known(migrations, &["migrations"], missing);

@@ -35,6 +35,7 @@ impl Samples {
 /// A distribution as the report holds it: the usual percentiles and the buckets behind them.
 /// A percentile is the upper edge of its bucket; `max_ns` is exact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LatencySummary {
     /// Number of samples.
     pub count: u64,

@@ -15,20 +15,21 @@
 //! ```
 
 mod config;
+mod plan;
 mod scenario;
 mod work;
 
 mod run;
 
-#[expect(dead_code, unused_imports, reason = "what runs scenarios with cgroups comes next")]
-mod cgroup;
 mod handle;
 mod worker;
 
+mod cgroup;
 mod clock;
 mod counters;
 mod cpuset;
 mod histogram;
+mod human;
 mod list;
 mod nodes;
 mod rng;
@@ -39,21 +40,29 @@ mod topology;
 mod expect;
 mod report;
 
+#[cfg(feature = "schema")]
+pub mod schema;
+
 mod suggest;
 mod supervisor;
 
-pub use cgroup::{CgroupError, CgroupUsage};
+pub use cgroup::{CgroupError, root as cgroup_root};
 pub use clock::monotonic_ns;
 pub use config::{
     AffinityIntent, CloneMode, ConfigError, CpusetSpec, MemPolicy, MpolFlags, SchedClass,
     SchedPolicy, WorkSpec, WorkTypeValidationError, WorkloadConfig,
 };
-pub use expect::{Check, Expect, Outcome, judge};
+pub use expect::{Check, Expect, LatencyBounds, Outcome, StepExpect, judge};
 pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
 pub use histogram::LatencySummary;
-pub use report::{ExitInfo, Latency, NotApplied, WorkerReport};
-pub use run::{Event, RunOptions, run};
-pub use scenario::{Scenario, ScenarioError};
+pub use list::format as list_text;
+pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
+pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
+pub use run::{CgroupUse, Event, RunOptions, RunOutcome, RunRecord, StepRecord, run};
+pub use scenario::{
+    CgroupDef, CpuKnobs, CpuMax, Hold, Machine, MemoryKnobs, Op, Scenario, ScenarioError, Size,
+    Step,
+};
 pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};
 pub use topology::{Cpu, Topology};

@@ -24,8 +24,8 @@ fn range(part: &str) -> Option<std::ops::RangeInclusive<usize>> {
     (first <= last && last < LIMIT).then_some(first..=last)
 }
 
-/// The list of these numbers, which come in order.
-pub(crate) fn format(numbers: impl IntoIterator<Item = usize>) -> String {
+/// The list of these numbers, which come in order, as `0-2,5`.
+pub fn format(numbers: impl IntoIterator<Item = usize>) -> String {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for number in numbers {
         match ranges.last_mut() {

@@ -8,6 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What a latency sample means. One meaning for every work type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::schema::as_names)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Latency {
     /// From the waker's time stamp, taken just before its wake call, to the wakee running.
@@ -26,10 +31,22 @@ impl Latency {
     pub(crate) const COUNT: usize = 5;
     pub(crate) const ALL: [Self; Self::COUNT] =
         [Self::Wake, Self::Timer, Self::Yield, Self::Lock, Self::Io];
+
+    /// As scenarios and reports spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wake => "wake",
+            Self::Timer => "timer",
+            Self::Yield => "yield",
+            Self::Lock => "lock",
+            Self::Io => "io",
+        }
+    }
 }
 
 /// How a worker ended that did not report by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExitInfo {
     /// Exited with this status before it had reported.
@@ -46,6 +63,7 @@ pub enum ExitInfo {
 
 /// A setting that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotApplied {
     /// The field of the configuration, as `affinity`; also `timer_slack`.
     pub setting: String,
@@ -61,9 +79,68 @@ impl NotApplied {
     }
 }
 
+/// A worker's account of one step: the time in which it was held, its operations left out.
+/// Counters are read from outside at both ends, so that they hold for one that did not run at
+/// all; latencies, gaps and CPUs are those that the worker saw.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct StepReport {
+    /// Index of the step.
+    pub step: usize,
+    /// CLOCK_MONOTONIC between the readings.
+    pub wall_time_ns: u64,
+    /// Loops completed.
+    pub iterations: u64,
+    /// Steps of work done.
+    pub work_units: u64,
+    /// CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_time_ns: Option<u64>,
+    /// Time spent runnable on a run queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_delay_ns: Option<u64>,
+    /// Times it was put on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeslices: Option<u64>,
+    /// Switches because it blocked or yielded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voluntary_switches: Option<u64>,
+    /// Switches because another task was preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub involuntary_switches: Option<u64>,
+    /// Moves between CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<u64>,
+    /// CPUs that it found itself on.
+    pub cpus_used: BTreeSet<usize>,
+    /// Longest wall time between two checkpoints, split where the step begins and ends; absent
+    /// for one that reached no checkpoint in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gap_ns: Option<u64>,
+    /// Samples by meaning.
+    pub latency: BTreeMap<Latency, LatencySummary>,
+}
+
+impl StepReport {
+    /// This with what the worker itself saw of the same step.
+    pub(crate) fn with_seen(self, seen: &[Self]) -> Self {
+        match seen.iter().find(|seen| seen.step == self.step) {
+            None => self,
+            Some(seen) => Self {
+                cpus_used: seen.cpus_used.clone(),
+                max_gap_ns: seen.max_gap_ns,
+                latency: seen.latency.clone(),
+                ..self
+            },
+        }
+    }
+}
+
 /// One worker's account. Counters cover the measured part of the run, after the warm-up. A
 /// counter that could not be read is absent, and `unavailable` says why.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct WorkerReport {
     /// Thread id of the worker.
@@ -164,6 +241,9 @@ pub struct WorkerReport {
     /// Operations of the loop that failed, as `fork: EAGAIN`, with how often.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, u64>,
+    /// What of this belongs to each step of the scenario that the worker was there for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepReport>,
     /// What only this work type counts, as `signals_sent`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tallies: BTreeMap<String, u64>,

@@ -26,8 +26,8 @@ pub(crate) enum Command {
     Vm(Box<VmArgs>),
     /// Run a workload on this machine, without a VM.
     Host(HostArgs),
-    /// Validate scenarios and print what they resolve to; boots nothing.
-    Check(CheckArgs),
+    /// Validate scenarios and print what they come to on a machine; boots nothing.
+    Check(Box<CheckArgs>),
     /// Print a finished run again.
     Report(ReportArgs),
     /// Kernels: fetch one from its suite again.
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Kernel(KernelCommand),
     /// Show what there is to choose from: work types, kernels, machines, scenarios.
     List(ListArgs),
-    /// Make docs/work-types.md anew from the catalogue of work types.
+    /// Make what is in docs/ anew from the code: the page on work types, the JSON Schemas.
     Docs(DocsArgs),
     /// Every check that CI makes, in order.
     Ci(CiArgs),
@@ -112,6 +112,9 @@ pub(crate) struct Overrides {
     /// Seed of every random choice, instead of what the scenario says.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Work type for sets of the workload that are SpinWait, and for all of swappable cgroups.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) work_type: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +134,13 @@ pub(crate) struct CheckArgs {
     /// Scenario files.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// Print the scenarios with every default filled in, and their plans, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -164,7 +174,7 @@ pub(crate) enum Listed {
 
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
-    /// Write nothing; fail if the page is not what would be written.
+    /// Write nothing; fail if a file is not what would be written.
     #[arg(long)]
     pub(crate) check: bool,
 }

@@ -38,7 +38,7 @@ fn fix(hint: &str) -> String {
     if hint.is_empty() { String::new() } else { format!(": {hint}") }
 }
 
-/// Those that cgroup v2 answers with.
+/// Those that cgroup v2 and knobs answer with.
 const NAMES: &[(Errno, &str)] = &[
     (Errno::ACCESS, "EACCES"),
     (Errno::AGAIN, "EAGAIN"),
@@ -58,8 +58,8 @@ const NAMES: &[(Errno, &str)] = &[
     (Errno::TIMEDOUT, "ETIMEDOUT"),
 ];
 
-/// `EBUSY (Device or resource busy)`.
-fn named(errno: Errno) -> String {
+/// `EBUSY (Device or resource busy)`. For knobs of the kernel too.
+pub(crate) fn named(errno: Errno) -> String {
     let text = errno.to_string();
     match NAMES.iter().find(|(known, _)| *known == errno) {
         Some((_, name)) => {

@@ -12,8 +12,10 @@ mod tasks;
 mod usage;
 
 pub use error::CgroupError;
-pub(crate) use place::{own_dir, root};
-pub use usage::CgroupUsage;
+pub(crate) use error::named;
+pub(crate) use place::own_dir;
+pub use place::root;
+pub(crate) use usage::CgroupUsage;
 
 use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
@@ -83,11 +85,6 @@ impl Cgroups {
     pub(crate) fn clear_cpus(&self, path: &str) -> Result<(), CgroupError> {
         let possible = files::read(Path::new("/sys/devices/system/cpu/possible"))?;
         self.write(path, "cpuset.cpus", possible.trim_end())
-    }
-
-    /// What a control file says, without the line's end.
-    pub(crate) fn read(&self, path: &str, file: &str) -> Result<String, CgroupError> {
-        files::read(&self.dir(path).join(file)).map(|text| text.trim_end().to_owned())
     }
 
     /// CPU time used so far, and what holds for the cgroup now.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The root of the cgroup v2 file system.
-pub(crate) fn root() -> Result<PathBuf, String> {
+pub fn root() -> Result<PathBuf, String> {
     let mounts = read("/proc/self/mounts")?;
     mount_point(&mounts).map(PathBuf::from).ok_or_else(|| "no cgroup v2 is mounted".into())
 }

@@ -21,6 +21,7 @@ impl Cgroups {
     }
 
     /// The processes in a cgroup, without those below it. Zombies are not among them.
+    #[cfg(test)]
     pub(crate) fn processes(&self, path: &str) -> Result<Vec<i32>, CgroupError> {
         listed(&self.dir(path))
     }

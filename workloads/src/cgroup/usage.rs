@@ -11,31 +11,31 @@ const NS_PER_US: u64 = 1000;
 /// read is absent, and `unavailable` says why.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CgroupUsage {
+pub(crate) struct CgroupUsage {
     /// CPU time of all tasks that are or were in it and below it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage_ns: Option<u64>,
+    pub(crate) usage_ns: Option<u64>,
     /// Periods of `cpu.max` in which tasks were runnable.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nr_periods: Option<u64>,
+    pub(crate) nr_periods: Option<u64>,
     /// Periods in which they used up the quota.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nr_throttled: Option<u64>,
+    pub(crate) nr_throttled: Option<u64>,
     /// How long they were kept off the CPUs for that, summed over CPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub throttled_ns: Option<u64>,
+    pub(crate) throttled_ns: Option<u64>,
     /// `cpu.max` as the kernel prints it: quota and period in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_max: Option<String>,
+    pub(crate) cpu_max: Option<String>,
     /// `cpu.weight`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_weight: Option<u64>,
+    pub(crate) cpu_weight: Option<u64>,
     /// `cpuset.cpus.effective`, as `0-3,8`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus_effective: Option<String>,
+    pub(crate) cpus_effective: Option<String>,
     /// Fields that could not be read, with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub unavailable: BTreeMap<String, String>,
+    pub(crate) unavailable: BTreeMap<String, String>,
 }
 
 /// Reads the usage of the cgroup at `dir`.

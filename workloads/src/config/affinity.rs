@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 /// The CPUs a worker may use. The kinds that need a topology are resolved by a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub enum AffinityIntent {
     /// The parent's mask.
     #[default]
@@ -84,6 +86,13 @@ mod tests {
     fn what_needs_a_topology_is_refused_with_advice() {
         let why = AffinityIntent::LlcAligned.validate_plain().unwrap_err();
         assert!(why.contains("LlcAligned") && why.contains("Exact"), "{why}");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let json = r#"{"RandomSubset":{"from":[0,1],"count":1,"cuont":2}}"#;
+        let error = serde_json::from_str::<AffinityIntent>(json).unwrap_err().to_string();
+        assert!(error.contains("`cuont`"), "{error}");
     }
 
     #[test]

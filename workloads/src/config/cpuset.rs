@@ -16,6 +16,7 @@ const ROUNDING: f64 = 1e-9;
 /// CPUs out of those of the parent cgroup. Those are counted in order of their number; what
 /// resolves to none of them is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub enum CpusetSpec {
     /// Those of a last-level cache, counted from 0 in order of the caches' first CPUs.
@@ -25,8 +26,10 @@ pub enum CpusetSpec {
     /// From one fraction of the CPUs, 0 to 1, up to another; both are rounded down to whole CPUs.
     Range {
         /// Fraction that is left out before.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
         start: f64,
         /// Fraction at which the rest is left out.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
         end: f64,
     },
     /// One of several equal parts. The last also gets what does not divide.
@@ -43,10 +46,15 @@ pub enum CpusetSpec {
         /// How many parts.
         of: usize,
         /// What two neighbours share, as a fraction of a part, 0 to 1, rounded up to whole CPUs.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
         fraction: f64,
     },
     /// These CPUs; in JSON `[0, 1, 8]` or `"0-1,8"`.
-    Exact(#[serde(deserialize_with = "numbers")] BTreeSet<usize>),
+    Exact(
+        #[serde(deserialize_with = "numbers")]
+        #[cfg_attr(feature = "schema", schemars(schema_with = "numbers_schema"))]
+        BTreeSet<usize>,
+    ),
 }
 
 impl CpusetSpec {
@@ -75,7 +83,6 @@ impl CpusetSpec {
     }
 
     /// The CPUs, out of those in `pool`, which the parent cgroup has.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the scenario layer will call it"))]
     pub(crate) fn resolve(
         &self,
         pool: &BTreeSet<usize>,
@@ -175,6 +182,18 @@ fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<usize>
     }
 
     deserializer.deserialize_any(Numbers)
+}
+
+#[cfg(feature = "schema")]
+fn numbers_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let list = generator.subschema_for::<BTreeSet<usize>>();
+    let part = "\\s*[0-9]+(-[0-9]+)?\\s*";
+    let text = serde_json::json!({
+        "type": "string",
+        "pattern": format!("^({part}(,{part})*)?$"),
+        "examples": ["0-1,8"],
+    });
+    schemars::json_schema!({ "anyOf": [list, text] })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::ops::BitOr;
 
 /// The NUMA policy for memory that a worker allocates; see set_mempolicy(2).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum MemPolicy {
     /// The parent's policy: no system call is made.
     #[default]
@@ -149,6 +150,21 @@ impl<'de> Deserialize<'de> for MpolFlags {
             flags = flags | known.map(|(_, flag)| *flag).ok_or_else(|| unknown(&name))?;
         }
         Ok(flags)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for MpolFlags {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "MpolFlags".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Flags of a memory policy, by name.",
+            "type": "array",
+            "items": { "enum": Self::NAMES.map(|(name, _)| name) },
+        })
     }
 }
 

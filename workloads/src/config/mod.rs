@@ -27,6 +27,7 @@ const MAX_WORKERS: usize = 100_000;
 
 /// What a worker is to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum CloneMode {
     /// A forked process of its own, a thread group of one.
     #[default]
@@ -37,9 +38,11 @@ pub enum CloneMode {
 
 /// A primary set of workers and, in `composed`, secondary ones that run beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkloadConfig {
     /// Workers of the primary set; a multiple of the work type's group size.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100_000)))]
     pub num_workers: usize,
     /// Where each worker may run.
     pub affinity: AffinityIntent,
@@ -53,19 +56,20 @@ pub struct WorkloadConfig {
     /// Flags of `mem_policy`.
     #[serde(skip_serializing_if = "MpolFlags::is_empty")]
     pub mpol_flags: MpolFlags,
-    /// Nice level, -20 to 19; `None` inherits.
+    /// Nice level, -20 to 19; inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = -20, max = 19)))]
     pub nice: Option<i32>,
     /// Whether workers are processes or threads, those of `composed` too.
     #[serde(skip_serializing_if = "is_default")]
     pub clone_mode: CloneMode,
-    /// `task->comm`, at most 15 bytes; `None` keeps the default.
+    /// `task->comm`, at most 15 bytes; inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'static, str>>,
-    /// User id by setresuid(2); `None` inherits.
+    /// User id by setresuid(2); inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Group id by setresgid(2), set before the user id; `None` inherits.
+    /// Group id by setresgid(2), set before the user id; inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
     /// Keeps each worker to those of its CPUs that are in this NUMA node.
@@ -98,13 +102,20 @@ impl Default for WorkloadConfig {
 
 /// One set of workers that are alike.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkSpec {
     /// What each worker does.
     pub work_type: WorkType,
     /// Workers of this set; must be given in `composed`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100_000)))]
     pub num_workers: Option<usize>,
+    /// Workers as a percentage of the CPUs that the set may use, rounded up to whole groups: 100
+    /// is a worker a CPU. In scenarios, instead of `num_workers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("exclusiveMinimum" = 0, "maximum" = 1_000_000)))]
+    pub workers_pct: Option<f64>,
     /// Where each worker may run.
     pub affinity: AffinityIntent,
     /// The policy each worker runs under.
@@ -115,8 +126,9 @@ pub struct WorkSpec {
     /// Flags of `mem_policy`.
     #[serde(skip_serializing_if = "MpolFlags::is_empty")]
     pub mpol_flags: MpolFlags,
-    /// Nice level, -20 to 19; `None` inherits.
+    /// Nice level, -20 to 19; inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = -20, max = 19)))]
     pub nice: Option<i32>,
     /// `task->comm`, at most 15 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,37 +157,22 @@ impl WorkloadConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_in_scenario()?;
         for (group_idx, spec) in self.specs().iter().enumerate() {
-            let refuse = |why| ConfigError::new("affinity", why).below(&place_of(group_idx));
-            spec.affinity.validate_plain().map_err(refuse)?;
+            spec.validate_plain().map_err(|e| e.below(&place_of_set(group_idx)))?;
         }
         Ok(())
     }
 
-    /// As [`Self::validate`], but what needs a topology is left to the scenario, which has one.
+    /// As [`Self::validate`], for a scenario, whose plan will know the machine.
     pub(crate) fn validate_in_scenario(&self) -> Result<(), ConfigError> {
-        for (group_idx, spec) in self.specs().iter().enumerate() {
-            spec.validate(group_idx).map_err(|e| e.below(&place_of(group_idx)))?;
-            if spec.pcomm.is_none() && self.clone_mode == CloneMode::Thread {
-                spec.refuse_threads("clone_mode", "is Thread")?;
-            }
+        for (group_idx, spec) in self.specs().into_iter().enumerate() {
+            let place = place_of_set(group_idx);
+            // How many a percentage makes is for the plan to say: whole groups.
+            let group = || spec.work_type.worker_group_size().unwrap_or(1);
+            let num_workers = spec.num_workers.or_else(|| spec.workers_pct.map(|_| group()));
+            let spec = WorkSpec { num_workers, workers_pct: None, ..spec };
+            spec.validate(group_idx, self.clone_mode).map_err(|e| e.below(&place))?;
         }
-        self.check_containers()
-    }
-
-    /// Sets that share a process share its ids.
-    fn check_containers(&self) -> Result<(), ConfigError> {
-        for (index, spec) in self.composed.iter().enumerate() {
-            let same = |other: &&WorkSpec| other.pcomm.is_some() && other.pcomm == spec.pcomm;
-            if let Some(first) = self.composed.iter().find(same)
-                && (first.uid, first.gid) != (spec.uid, spec.gid)
-            {
-                let path = format!("composed[{index}].pcomm");
-                let name = spec.pcomm.as_deref().unwrap_or_default();
-                let why = format!("`{name}` is one process; give its sets the same uid and gid");
-                return Err(ConfigError::new(path, why));
-            }
-        }
-        Ok(())
+        check_containers(&self.specs(), place_of_set)
     }
 
     /// The primary set and the composed ones, in `group_idx` order.
@@ -183,6 +180,7 @@ impl WorkloadConfig {
         let primary = WorkSpec {
             work_type: self.work_type.clone(),
             num_workers: Some(self.num_workers),
+            workers_pct: None,
             affinity: self.affinity.clone(),
             sched_policy: self.sched_policy.clone(),
             mem_policy: self.mem_policy.clone(),
@@ -211,8 +209,26 @@ impl WorkSpec {
         self
     }
 
-    /// All but whether a topology is there for its affinity.
-    pub(crate) fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
+    /// How many workers in a cgroup or step, where one is enough said by nothing; `None` where a
+    /// percentage says it.
+    pub(crate) fn num_or_one(&self) -> Option<usize> {
+        self.num_workers.or_else(|| self.workers_pct.is_none().then_some(1))
+    }
+
+    /// What needs the machine that a scenario's plan knows is refused.
+    fn validate_plain(&self) -> Result<(), ConfigError> {
+        if self.workers_pct.is_some() {
+            return Err(ConfigError::new("workers_pct", "needs a scenario; give num_workers"));
+        }
+        self.affinity.validate_plain().map_err(|why| ConfigError::new("affinity", why))
+    }
+
+    /// All but what needs a machine.
+    pub(crate) fn validate(
+        &self,
+        group_idx: usize,
+        clone_mode: CloneMode,
+    ) -> Result<(), ConfigError> {
         let refuse = |field: &str, why: String| Err(ConfigError::new(field, why));
         let Some(num_workers) = self.num_workers else {
             return refuse("num_workers", "must be given for a composed set".into());
@@ -232,8 +248,10 @@ impl WorkSpec {
                 return refuse(field, why);
             }
         }
-        if self.pcomm.is_some() {
-            self.refuse_threads("pcomm", "makes them threads of one process")?;
+        match (&self.pcomm, clone_mode) {
+            (Some(_), _) => self.refuse_threads("pcomm", "makes them threads of one process")?,
+            (None, CloneMode::Thread) => self.refuse_threads("clone_mode", "is Thread")?,
+            (None, CloneMode::Fork) => {}
         }
         self.mem_policy
             .validate(self.mpol_flags)
@@ -253,12 +271,30 @@ impl WorkSpec {
     }
 }
 
-/// Where the set of this number is in the configuration.
-fn place_of(group_idx: usize) -> String {
+/// The path of a set within a [`WorkloadConfig`].
+pub(crate) fn place_of_set(group_idx: usize) -> String {
     match group_idx {
         0 => String::new(),
-        _ => format!("composed[{}].", group_idx - 1),
+        composed => format!("composed[{}].", composed - 1),
     }
+}
+
+/// Sets that share a process share its ids. `place` is the path of each set.
+pub(crate) fn check_containers(
+    specs: &[WorkSpec],
+    place: impl Fn(usize) -> String,
+) -> Result<(), ConfigError> {
+    for (at, spec) in specs.iter().enumerate() {
+        let same = |other: &&WorkSpec| other.pcomm.is_some() && other.pcomm == spec.pcomm;
+        if let Some(first) = specs.iter().find(same)
+            && (first.uid, first.gid) != (spec.uid, spec.gid)
+        {
+            let name = spec.pcomm.as_deref().unwrap_or_default();
+            let why = format!("`{name}` is one process; give its sets the same uid and gid");
+            return Err(ConfigError::new(format!("{}pcomm", place(at)), why));
+        }
+    }
+    Ok(())
 }
 
 fn is_comm(name: &str) -> bool {

@@ -7,8 +7,10 @@ use crate::list;
 use crate::rng::Rng;
 use crate::topology::Topology;
 use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Where the workers of a set run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +30,14 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    /// Restricts the calling thread, a worker of group `group`; a draw is made from `rng`.
-    pub(crate) fn apply(&self, group: usize, rng: &mut Rng) -> Result<(), Errno> {
+    /// Restricts a worker of group `group`, `None` for the calling thread; a draw is made from
+    /// `rng`.
+    pub(crate) fn apply(
+        &self,
+        worker: Option<Pid>,
+        group: usize,
+        rng: &mut Rng,
+    ) -> Result<(), Errno> {
         let cpus: Vec<usize> = match self {
             Self::Inherit => return Ok(()),
             // The kernel refuses the mask of none.
@@ -44,7 +52,21 @@ impl Placement {
                 pool
             }
         };
-        sched_setaffinity(None, &mask_of(&cpus))
+        sched_setaffinity(worker, &mask_of(&cpus))
+    }
+}
+
+impl fmt::Display for Placement {
+    /// The masks, as the kernel writes lists.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |cpus: &BTreeSet<usize>| list::format(cpus.iter().copied());
+        match self {
+            Self::Inherit => f.write_str("any"),
+            Self::Groups(masks) => {
+                f.write_str(&masks.iter().map(list).collect::<Vec<_>>().join(" | "))
+            }
+            Self::Random { from, count } => write!(f, "{count} of {}", list(from)),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scheduling policies. Validated with the configuration, applied by the worker prologue.
 
 use super::error::{ConfigError, WorkTypeValidationError};
+use crate::human::HumanTime;
 use crate::sys::sched::{SchedAttr, get_attr, set_attr, set_attr_of};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -12,6 +13,8 @@ const MIN_DEADLINE_RUNTIME: Duration = Duration::from_nanos(1024);
 
 /// The policy a worker runs under; see sched(7).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub enum SchedPolicy {
     /// SCHED_OTHER, the fair class.
     #[default]
@@ -21,19 +24,19 @@ pub enum SchedPolicy {
     /// SCHED_IDLE: the lowest weight of the fair class.
     Idle,
     /// SCHED_FIFO with priority 1 to 99. Needs CAP_SYS_NICE.
-    Fifo(u32),
+    Fifo(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = 99)))] u32),
     /// SCHED_RR with priority 1 to 99. Needs CAP_SYS_NICE.
-    RoundRobin(u32),
+    RoundRobin(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = 99)))] u32),
     /// SCHED_DEADLINE. Needs CAP_SYS_NICE.
     Deadline {
         /// CPU time guaranteed in each period.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         runtime: Duration,
         /// When it must have been given, from the period's start.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         deadline: Duration,
         /// Zero stands for `deadline`, as in the kernel.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         period: Duration,
     },
     /// SCHED_EXT: the loaded sched_ext scheduler, or the fair class where none is.
@@ -42,6 +45,7 @@ pub enum SchedPolicy {
 
 /// The class of one side of a work type that mixes classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SchedClass {
     /// SCHED_OTHER.
     #[default]
@@ -218,5 +222,8 @@ mod tests {
             serde_json::from_str::<SchedPolicy>(r#"{"Fifo":10}"#).unwrap(),
             SchedPolicy::Fifo(10)
         );
+        let unknown = json.replace("period", "priod");
+        let error = serde_json::from_str::<SchedPolicy>(&unknown).unwrap_err().to_string();
+        assert!(error.contains("`priod`"), "{error}");
     }
 }

@@ -85,8 +85,9 @@ impl WorkloadHandle {
     }
 
     fn interrupt_all(&mut self) {
+        let first = self.common.first_worker;
         for member in self.members.iter_mut().filter(|member| !member.has_ended()) {
-            member.interrupt(&self.common.slots[member.index()], &self.processes);
+            member.interrupt(&self.common.slots[member.index() - first], &self.processes);
         }
     }
 

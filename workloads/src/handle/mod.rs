@@ -13,12 +13,14 @@ mod member;
 mod outbox;
 mod prologue;
 mod spawn;
+mod view;
 
-use crate::config::{Placement, WorkSpec};
+use crate::config::{CloneMode, Placement, WorkSpec};
+use crate::plan::PlannedSet;
 use crate::report::WorkerReport;
-use crate::sys::shared::{Control, Line, Shared, Slot};
+use crate::sys::shared::{Control, Line, Phase, Shared, Slot};
 use crate::work::{Needs, Work};
-use crate::worker::{Events, Pipe, Seat};
+use crate::worker::{Events, Pipe, RESTART, Seat};
 use member::{Member, Process};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -78,6 +80,18 @@ pub enum SpawnError {
     },
 }
 
+/// A planned crew on its way to become workers.
+#[derive(Debug)]
+pub(crate) struct Muster<'a> {
+    pub(crate) sets: &'a [PlannedSet],
+    pub(crate) clone_mode: CloneMode,
+    /// Index of the first worker among all of the run.
+    pub(crate) first_worker: usize,
+    /// Phases that the run will go through.
+    pub(crate) phases: usize,
+    pub(crate) options: &'a SpawnOptions,
+}
+
 /// Running workers. Every one of them yields exactly one report.
 #[derive(Debug)]
 #[must_use = "dropping the handle kills the workers"]
@@ -111,7 +125,7 @@ impl WorkloadHandle {
 
     /// Starts the measurement anew: what was counted so far was the warm-up.
     pub fn restart_measurement(&self) {
-        self.common.control().epoch.fetch_add(1, Relaxed);
+        self.common.control().phase.fetch_add(RESTART, Relaxed);
     }
 
     /// Thread ids of the workers, in report order; a forked worker's is its process id.
@@ -140,15 +154,21 @@ impl WorkloadHandle {
     /// in spawn order; a worker that did not leave within `patience` is killed and says so. A
     /// thread of this process cannot be killed: it is left behind.
     pub fn stop_and_collect(mut self, patience: Duration) -> Vec<WorkerReport> {
-        self.start();
-        self.common.control().stop.store(true, Relaxed);
+        self.request_stop();
         self.gather(patience);
         let (slots, processes) = (&self.common.slots, &self.processes);
+        let first = self.common.first_worker;
         let members = self.members.iter_mut();
         let mut reports: Vec<_> =
-            members.map(|member| member.report(&slots[member.index()], processes)).collect();
+            members.map(|m| m.report(&slots[m.index() - first], processes)).collect();
         reports.sort_by_key(|report| report.index);
         reports
+    }
+
+    /// Tells every worker to stop; who is at the gate passes it for that.
+    pub(crate) fn request_stop(&self) {
+        self.start();
+        self.common.control().stop.store(true, Relaxed);
     }
 
     fn wake_gate(&self) {
@@ -157,7 +177,7 @@ impl WorkloadHandle {
         let _ = futex::wake(gate, futex::Flags::empty(), i32::MAX.unsigned_abs());
     }
 
-    fn census(&self) -> Census {
+    pub(crate) fn census(&self) -> Census {
         let ended = self.members.iter().filter(|member| member.has_ended()).count();
         Census { running: self.members.len() - ended, ended }
     }
@@ -175,6 +195,9 @@ impl Drop for WorkloadHandle {
 struct Common {
     control: Shared<Control>,
     slots: Shared<Slot>,
+    phases: Shared<Phase>,
+    /// Index of the first worker among all of the run.
+    first_worker: usize,
     lines: Shared<Line>,
     options: SpawnOptions,
     sets: Vec<Set>,
@@ -203,6 +226,14 @@ struct Set {
 impl std::fmt::Debug for Set {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Set").field("spec", &self.spec).field("workers", &self.workers).finish()
+    }
+}
+
+impl Set {
+    /// Number of the group of a worker as a [`Placement`] counts: workers of a type without groups
+    /// are pairs.
+    fn placed_group(&self, index: usize) -> usize {
+        (index - self.workers.start) / self.needs.group_size.max(2)
     }
 }
 
@@ -244,7 +275,7 @@ struct Post {
     files: Arc<Files>,
     /// Its set, by index.
     set: usize,
-    /// Its index among all workers.
+    /// Its index among the workers of the handle.
     index: usize,
     /// Its index within its group.
     position: usize,
@@ -265,15 +296,9 @@ impl Post {
         &*self.set().work
     }
 
-    /// Number of its group as a [`Placement`] counts: workers of a type without groups are pairs.
-    fn placed_group(&self) -> usize {
-        let Set { workers, needs, .. } = self.set();
-        (self.index - workers.start) / needs.group_size.max(2)
-    }
-
     fn identity(&self) -> Identity {
         Identity {
-            index: self.index,
+            index: self.common.first_worker + self.index,
             group_idx: self.set().group_idx,
             role: self.work().role(self.position),
             work_type: self.spec().work_type.name().to_owned(),
@@ -285,7 +310,8 @@ impl Post {
         Seat {
             control: self.common.control(),
             slot: &self.common.slots[self.index],
-            index: self.index,
+            phases: &self.common.phases,
+            index: self.common.first_worker + self.index,
             position: self.position,
             lines: &self.common.lines[self.lines.clone()],
             pipes: &self.files.pipes,

@@ -29,8 +29,8 @@ pub(super) fn apply(post: &Post) -> Vec<NotApplied> {
             refused.push(NotApplied::new(setting, wanted, errno));
         }
     };
-    let mut rng = Rng::for_worker(post.common.options.seed, post.index);
-    let placed = post.set().placement.apply(post.placed_group(), &mut rng);
+    let mut rng = Rng::for_worker(post.common.options.seed, post.identity().index);
+    let placed = post.set().placement.apply(None, post.set().placed_group(post.index), &mut rng);
     note("affinity", &spec.affinity, placed);
     if let Some(node) = spec.numa_node {
         note("numa_node", &node, keep_to_node(node));

@@ -3,8 +3,9 @@
 
 use super::host::{self, Leader, Recruit};
 use super::member::{Home, Member, Process, token_of_member, token_of_process, watch};
-use super::{Common, Files, Post, Set, SpawnError, SpawnOptions, WorkloadHandle};
-use crate::config::{CloneMode, ConfigError, WorkloadConfig};
+use super::{Common, Files, Muster, Post, Set, SpawnError, SpawnOptions, WorkloadHandle};
+use crate::config::{CloneMode, ConfigError, WorkSpec, WorkloadConfig};
+use crate::plan::PlannedSet;
 use crate::sys::process::{Fork, fork, interrupt_blocking_calls};
 use crate::sys::shared::Shared;
 use crate::work::Needs;
@@ -31,16 +32,25 @@ impl WorkloadHandle {
     /// Threads as workers leave a handler for SIGUSR1 behind that does nothing.
     pub fn spawn_with(config: &WorkloadConfig, options: &SpawnOptions) -> Result<Self, SpawnError> {
         config.validate()?;
-        Self::spawn_sets(plan(config)?, config.clone_mode, options)
+        let plan_plain = |(group_idx, spec): (usize, WorkSpec)| {
+            let placement = spec.affinity.place(None, None);
+            let placement = placement.map_err(|why| ConfigError::new("affinity", why))?;
+            Ok(PlannedSet { group_idx, spec, placement })
+        };
+        let sets = config.specs().into_iter().enumerate().map(plan_plain);
+        Self::muster(&Muster {
+            sets: &sets.collect::<Result<Vec<_>, ConfigError>>()?,
+            clone_mode: config.clone_mode,
+            first_worker: 0,
+            phases: 1,
+            options,
+        })
     }
 
-    fn spawn_sets(
-        sets: Vec<Set>,
-        clone_mode: CloneMode,
-        options: &SpawnOptions,
-    ) -> Result<Self, SpawnError> {
-        let mut handle = Self::prepare(sets, options)?;
-        let homes = Homes::of(&handle.common.sets, clone_mode);
+    /// As [`Self::spawn_with`] for sets that are planned and checked.
+    pub(crate) fn muster(muster: &Muster<'_>) -> Result<Self, SpawnError> {
+        let mut handle = Self::prepare(sets(muster.sets)?, muster)?;
+        let homes = Homes::of(&handle.common.sets, muster.clone_mode);
         for set in homes.processes {
             handle.each_group(set, |handle, group| handle.fork_group(group))?;
         }
@@ -59,15 +69,17 @@ impl WorkloadHandle {
         Ok(handle)
     }
 
-    fn prepare(sets: Vec<Set>, options: &SpawnOptions) -> Result<Self, SpawnError> {
+    fn prepare(sets: Vec<Set>, muster: &Muster<'_>) -> Result<Self, SpawnError> {
         let workers = sets.last().map_or(0, |set| set.workers.end);
         let lines = sets.last().map_or(0, |set| set.first_line + set.lines());
-        raise_file_limit(workers, sets.iter().map(Set::files).sum());
+        raise_file_limit(muster.first_worker + workers, sets.iter().map(Set::files).sum());
         let common = Common {
             control: Shared::new(1).map_err(|e| memory(e, "control page"))?,
             slots: Shared::new(workers).map_err(|e| memory(e, "progress slots"))?,
             lines: Shared::new(lines).map_err(|e| memory(e, "group memory"))?,
-            options: options.clone(),
+            phases: Shared::new(muster.phases).map_err(|e| memory(e, "phase times"))?,
+            first_worker: muster.first_worker,
+            options: muster.options.clone(),
             sets,
         };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
@@ -255,9 +267,9 @@ impl Set {
     }
 }
 
-fn plan(config: &WorkloadConfig) -> Result<Vec<Set>, SpawnError> {
+fn sets(planned: &[PlannedSet]) -> Result<Vec<Set>, SpawnError> {
     let mut sets: Vec<Set> = Vec::new();
-    for (group_idx, spec) in config.specs().into_iter().enumerate() {
+    for PlannedSet { group_idx, spec, placement } in planned.iter().cloned() {
         if spec.work_type.is_unresolved() {
             return Err(SpawnError::Unregistered(spec.work_type.name().to_owned()));
         }
@@ -266,8 +278,6 @@ fn plan(config: &WorkloadConfig) -> Result<Vec<Set>, SpawnError> {
         let (first, first_line) =
             sets.last().map_or((0, 0), |set| (set.workers.end, set.first_line + set.lines()));
         let workers = first..first + spec.num_workers.unwrap_or(0);
-        let placement = spec.affinity.place(None, None);
-        let placement = placement.map_err(|why| ConfigError::new("affinity", why))?;
         sets.push(Set { group_idx, spec, placement, work, needs, workers, first_line });
     }
     Ok(sets)
@@ -317,7 +327,7 @@ fn memory(errno: Errno, what: &str) -> SpawnError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Placement, WorkSpec};
+    use crate::config::Placement;
     use crate::cpuset::cpus_of;
     use crate::work::WorkType;
     use rustix::thread::sched_getaffinity;
@@ -326,12 +336,20 @@ mod tests {
     /// Where the kernel had the workers of a second set, whose groups get the first and the last
     /// CPU in turn.
     fn cpus_allowed(work_type: WorkType, workers: usize, clone_mode: CloneMode) -> Vec<String> {
-        let set = WorkSpec { work_type, num_workers: Some(workers), ..WorkSpec::default() };
-        let config = WorkloadConfig { composed: vec![set], ..WorkloadConfig::default() };
-        let mut sets = plan(&config).unwrap();
-        sets[1].placement = Placement::Groups(ends().map(|cpu| [cpu].into()).to_vec());
-        let handle =
-            WorkloadHandle::spawn_sets(sets, clone_mode, &SpawnOptions::default()).unwrap();
+        let second = WorkSpec { work_type, num_workers: Some(workers), ..WorkSpec::default() };
+        let first = WorkSpec { num_workers: Some(1), ..WorkSpec::default() };
+        let ends = Placement::Groups(ends().map(|cpu| [cpu].into()).to_vec());
+        let muster = Muster {
+            sets: &[
+                PlannedSet { group_idx: 0, spec: first, placement: Placement::Inherit },
+                PlannedSet { group_idx: 1, spec: second, placement: ends },
+            ],
+            clone_mode,
+            first_worker: 0,
+            phases: 1,
+            options: &SpawnOptions::default(),
+        };
+        let handle = WorkloadHandle::muster(&muster).unwrap();
         let reports = handle.stop_and_collect(Duration::from_secs(5));
         reports.into_iter().skip(1).map(|report| report.cpus_allowed.unwrap()).collect()
     }

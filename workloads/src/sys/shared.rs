@@ -15,8 +15,8 @@ pub(crate) struct Control {
     pub(crate) gate: AtomicU32,
     /// CLOCK_MONOTONIC when the gate was opened.
     pub(crate) opened_ns: AtomicU64,
-    /// Counts restarts of the measurement; 0 until the first one.
-    pub(crate) epoch: AtomicU32,
+    /// Restarts of the measurement in the upper half, the phase of the run in the lower.
+    pub(crate) phase: AtomicU32,
     pub(crate) stop: AtomicBool,
 }
 
@@ -42,6 +42,14 @@ pub(crate) struct Line {
     pub(crate) value: AtomicU64,
 }
 
+/// When a phase of the run began.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Phase {
+    /// CLOCK_MONOTONIC, 0 before.
+    pub(crate) began_ns: AtomicU64,
+}
+
 /// Types for which zeroed memory is a valid value and sharing between processes is sound.
 ///
 /// # Safety
@@ -53,6 +61,9 @@ unsafe impl Shareable for Control {}
 unsafe impl Shareable for Slot {}
 // SAFETY: three atomics, each valid when zero.
 unsafe impl Shareable for Line {}
+
+// SAFETY: one atomic, valid when zero.
+unsafe impl Shareable for Phase {}
 
 /// A zeroed array in a MAP_SHARED mapping, inherited across fork.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ const COLD_WORDS: usize = 512 * 1024 / size_of::<usize>();
 
 /// The registers that `AluHot` multiplies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AluWidth {
     /// 64-bit general registers.

@@ -12,6 +12,7 @@ use super::parameter::Parameter;
 use super::reference::{Documented, Family, Line};
 use super::sequence::{Phase, Sequence};
 use crate::config::SchedClass;
+use crate::human::HumanTime;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -49,10 +50,10 @@ catalogue! {
         choose: "idle balancing, and CPU time that others borrow while it sleeps"
     {
         /// How long to spin, in wall time: time lost to preemption counts.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         burst_duration: Duration = Duration::from_millis(50),
         /// How long to sleep after each burst.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         sleep_duration: Duration = Duration::from_millis(100),
     };
 
@@ -170,10 +171,10 @@ catalogue! {
         choose: "entry and exit of idle, lateness of timers"
     {
         /// How long to spin, in wall time.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         burst_duration: Duration = Duration::from_millis(1),
         /// How long to sleep after each burst.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         sleep_duration: Duration = Duration::from_millis(5),
         /// Whether the sleep has 1 ns of timer slack instead of what the task has, mostly 50 us.
         precise_timing: bool = false,
@@ -301,7 +302,7 @@ catalogue! {
         /// How a stage wakes the next one: by a byte through a pipe or by a futex of its own.
         wake: WakeMechanism = WakeMechanism::default(),
         /// Wall time that a stage spins before it hands on; zero is allowed.
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "HumanTime")]
         work_per_hop: Duration = Duration::from_micros(100),
     };
 
@@ -510,9 +511,12 @@ impl PartialEq for WorkType {
     }
 }
 
+/// The function of a `Custom`, as JSON has it.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Custom"))]
 #[serde(deny_unknown_fields)]
-struct CustomName {
+pub(super) struct CustomName {
+    /// What the function was registered as.
     name: String,
 }
 

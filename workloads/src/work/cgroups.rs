@@ -33,6 +33,7 @@ impl Work for CgroupChurn {
     fn needs(&self) -> Needs {
         Needs {
             own_process: Some("a write to cgroup.procs moves the whole process"),
+            restless: true,
             ..Needs::default()
         }
     }

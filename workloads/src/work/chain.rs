@@ -16,6 +16,7 @@ const MAX_DEPTH: usize = 100_000;
 
 /// How a stage of [`WorkType::WakeChain`](super::WorkType::WakeChain) wakes the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum WakeMechanism {
     /// A byte through a pipe: the kernel is told that the waker will sleep soon (WF_SYNC).
     #[default]

@@ -3,7 +3,7 @@
 
 use super::catalogue::params::{AffinityChurn, NiceSweep, NumaMigrationChurn, PolicyChurn};
 use super::reference::{Documented, Facts};
-use super::{Finish, Work};
+use super::{Finish, Needs, Work};
 use crate::config::SchedPolicy;
 use crate::cpuset::{cpus_of, mask_of};
 use crate::nodes;
@@ -39,6 +39,10 @@ impl Documented for NiceSweep {
 }
 
 impl Work for NiceSweep {
+    fn needs(&self) -> Needs {
+        Needs { restless: true, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let former = match Restore::new(getpriority_process(None), set_nice) {
             Ok(former) => former,
@@ -78,6 +82,10 @@ impl Documented for PolicyChurn {
 }
 
 impl Work for PolicyChurn {
+    fn needs(&self) -> Needs {
+        Needs { restless: true, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let (attr, nice) = match (get_attr(None), getpriority_process(None)) {
             (Ok(attr), Ok(nice)) => (attr, nice),
@@ -112,6 +120,10 @@ impl Documented for AffinityChurn {
 }
 
 impl Work for AffinityChurn {
+    fn needs(&self) -> Needs {
+        Needs { restless: true, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let former = match Restore::new(sched_getaffinity(None), set_mask) {
             Ok(former) => former,
@@ -136,6 +148,10 @@ impl Documented for NumaMigrationChurn {
 }
 
 impl Work for NumaMigrationChurn {
+    fn needs(&self) -> Needs {
+        Needs { restless: true, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let former = match Restore::new(sched_getaffinity(None), set_mask) {
             Ok(former) => former,

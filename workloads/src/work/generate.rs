@@ -107,14 +107,29 @@ macro_rules! catalogue {
             }
         }
 
+        #[cfg(feature = "schema")]
+        impl WorkType {
+            /// The parameters of each type that has defaults, by its name.
+            pub(super) fn schemas(
+                generator: &mut schemars::SchemaGenerator,
+            ) -> Vec<(&'static str, schemars::Schema)> {
+                vec![ $( (stringify!($Name), generator.subschema_for::<params::$Name>()), )+ ]
+            }
+        }
+
         /// The parameters of each type; family files implement [`Work`] for them.
         pub(crate) mod params {
             use super::*;
             $(
+                $(#[doc = $doc])+
                 #[derive(Debug, Clone, Serialize, Deserialize)]
+                #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
                 #[serde(default, deny_unknown_fields)]
                 pub(crate) struct $Name {
-                    $($( $(#[serde($($serde)+)])? pub(crate) $field: $ty, )+)?
+                    $($(
+                        $(#[doc = $field_doc])+ $(#[serde($($serde)+)])?
+                        pub(crate) $field: $ty,
+                    )+)?
                 }
 
                 impl Default for $Name {

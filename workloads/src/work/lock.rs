@@ -31,6 +31,7 @@ const PI_PATIENCE_NS: i64 = 20_000_000;
 
 /// The lock that the tiers of `PriorityInversion` contend for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum FutexLockMode {
     /// FUTEX_WAIT and FUTEX_WAKE: the holder keeps its own priority.
     #[default]

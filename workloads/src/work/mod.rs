@@ -7,6 +7,8 @@ mod custom;
 mod generate;
 mod parameter;
 mod reference;
+#[cfg(feature = "schema")]
+mod schema;
 
 mod alu;
 mod burst;
@@ -85,6 +87,9 @@ pub(crate) struct Needs {
     pub(crate) role: fn(position: usize) -> &'static str,
     /// Why a worker must be a process of its own, `None` if it may be a thread.
     pub(crate) own_process: Option<&'static str>,
+    /// Whether it changes its own nice level, policy, CPUs or cgroup all the time, so that what
+    /// it was given says nothing of its share of CPU time.
+    pub(crate) restless: bool,
 }
 
 impl Default for Needs {
@@ -96,6 +101,7 @@ impl Default for Needs {
             events: false,
             role: |_| "worker",
             own_process: None,
+            restless: false,
         }
     }
 }

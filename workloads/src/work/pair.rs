@@ -18,6 +18,7 @@ const fn pair(pipes: usize) -> Needs {
         pipes,
         events: false,
         own_process: None,
+        restless: false,
         role: |position| ["server", "returner"][position % 2],
     }
 }

@@ -142,6 +142,14 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// What the type does in a sentence, and what else to know.
+    pub(super) fn texts(&self) -> (String, String) {
+        match self.doc.iter().position(|line| line.is_empty()) {
+            Some(end) => (joined(&self.doc[..end]), joined(&self.doc[end..])),
+            None => (joined(self.doc), String::new()),
+        }
+    }
+
     fn resolve(mut self) -> Result<Reference, serde_json::Error> {
         let default = WorkType::from_name(self.name);
         if let Some(default) = &default {
@@ -157,10 +165,7 @@ impl Line {
         };
         let work = work_type.work();
         let Needs { group_size, own_process, .. } = work.needs();
-        let (summary, details) = match self.doc.iter().position(|line| line.is_empty()) {
-            Some(end) => (joined(&self.doc[..end]), joined(&self.doc[end..])),
-            None => (joined(self.doc), String::new()),
-        };
+        let (summary, details) = self.texts();
         let work_type = serde_json::value::to_raw_value(&work_type)?;
         let workload = format!(r#"{{"num_workers":{group_size},"work_type":{work_type}}}"#);
         let latency = self.facts.latency.iter();

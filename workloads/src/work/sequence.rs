@@ -5,6 +5,7 @@ use super::reference::{Documented, Facts};
 use super::{Finish, Rules, Work, WorkType};
 use crate::clock;
 use crate::handle::IoPlace;
+use crate::human::HumanTime;
 use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::fs::OFlags;
@@ -20,22 +21,26 @@ const PAUSE: Duration = Duration::from_micros(100);
 
 /// A stretch of a [`WorkType::Sequence`], for this long in wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Phase {
     /// Spins.
-    Spin(#[serde(with = "humantime_serde")] Duration),
+    Spin(#[serde(with = "HumanTime")] Duration),
     /// Sleeps, once.
-    Sleep(#[serde(with = "humantime_serde")] Duration),
+    Sleep(#[serde(with = "HumanTime")] Duration),
     /// Calls sched_yield(2) again and again.
-    Yield(#[serde(with = "humantime_serde")] Duration),
+    Yield(#[serde(with = "HumanTime")] Duration),
     /// Writes 64 KiB to a temporary file and sleeps 100 us, again and again.
-    Io(#[serde(with = "humantime_serde")] Duration),
+    Io(#[serde(with = "HumanTime")] Duration),
 }
 
 /// The parameters of [`WorkType::Sequence`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sequence {
+    /// The first phase: a sequence is never empty.
     pub(super) first: Phase,
+    /// The phases after it, an empty list if there are none.
     pub(super) rest: Vec<Phase>,
 }
 

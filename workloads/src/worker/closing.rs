@@ -6,7 +6,7 @@ use crate::clock;
 use crate::config::{SchedPolicy, current_policy};
 use crate::counters::known;
 use crate::nodes;
-use crate::report::{Latency, WorkerReport};
+use crate::report::WorkerReport;
 use crate::settings;
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
@@ -34,20 +34,19 @@ impl Worker<'_> {
     pub(crate) fn finish(mut self) -> WorkerReport {
         self.close();
         let policy = self.leave_policy();
-        let summaries = Latency::ALL
-            .iter()
-            .filter_map(|kind| Some((*kind, self.samples[*kind as usize].as_ref()?.summary()?)));
+        let (latency, gap, cpus_used, steps) = self.whole_and_parts();
         let closed = self.closed.take().map_or_else(WorkerReport::default, |closed| *closed);
         let mut report = WorkerReport {
             work_units: self.work_units,
             iterations: self.iterations,
             served: self.served,
-            max_gap_ns: Some(self.gap.wall_ns),
-            max_gap_cpu_ns: Some(self.gap.cpu_ns),
-            max_gap_at_ns: Some(self.gap.ended_ns),
-            max_gap_on_cpu: Some(self.gap.on_cpu),
-            latency: summaries.collect(),
-            cpus_used: take(&mut self.cpus_used),
+            max_gap_ns: Some(gap.wall_ns),
+            max_gap_cpu_ns: Some(gap.cpu_ns),
+            max_gap_at_ns: Some(gap.ended_ns),
+            max_gap_on_cpu: Some(gap.on_cpu),
+            latency,
+            cpus_used,
+            steps,
             errors: take(&mut self.errors),
             tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
             io_target: self.io_target.take(),

@@ -2,6 +2,9 @@
 //! Work types call it; the bookkeeping is the same for all of them and lives here alone.
 
 mod closing;
+mod slices;
+
+pub(crate) use slices::{RESTART, phase_of_ops, phases};
 
 use crate::clock;
 use crate::config::SchedPolicy;
@@ -11,7 +14,7 @@ use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
 use crate::sys::cpu::{current_cpu, is_emulated};
-use crate::sys::shared::{Control, Line, Slot};
+use crate::sys::shared::{Control, Line, Phase, Slot};
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
 use rustix::thread::clock_nanosleep_absolute;
@@ -59,6 +62,8 @@ pub(crate) struct Events {
 pub(crate) struct Seat<'a> {
     pub(crate) control: &'a Control,
     pub(crate) slot: &'a Slot,
+    /// When each phase of the run began.
+    pub(crate) phases: &'a [Phase],
     /// Index among all workers.
     pub(crate) index: usize,
     /// Index within the group, 0 to `group_size - 1`.
@@ -82,7 +87,8 @@ pub(crate) struct Worker<'a> {
     served: bool,
     /// Whether a spin step is a PAUSE.
     pauses: bool,
-    epoch: u32,
+    /// Restarts of the measurement and the phase of the run, as last seen.
+    phase: u32,
     iterations: u64,
     work_units: u64,
     started_ns: u64,
@@ -91,7 +97,11 @@ pub(crate) struct Worker<'a> {
     /// Whether this iteration has looked at the clock already.
     fresh: bool,
     cpu_seen: (u64, u64),
+    /// The longest gap of the phase.
     gap: Gap,
+    /// The longest gap of the phases before it.
+    longest: Gap,
+    slices: Vec<slices::Slice>,
     last_cpu: usize,
     moves_seen: u64,
     cpus_used: BTreeSet<usize>,
@@ -110,7 +120,8 @@ pub(crate) struct Worker<'a> {
     rng: Rng,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// Longer is more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Gap {
     wall_ns: u64,
     cpu_ns: u64,
@@ -135,7 +146,7 @@ impl<'a> Worker<'a> {
             begun: false,
             served: false,
             pauses: !is_emulated(),
-            epoch: 0,
+            phase: 0,
             iterations: 0,
             work_units: 0,
             started_ns: now_ns,
@@ -143,6 +154,8 @@ impl<'a> Worker<'a> {
             fresh: false,
             cpu_seen: (now_ns, 0),
             gap: Gap::default(),
+            longest: Gap::default(),
+            slices: Vec::new(),
             last_cpu: usize::MAX,
             moves_seen: 0,
             cpus_used: BTreeSet::new(),
@@ -164,6 +177,7 @@ impl<'a> Worker<'a> {
     /// on a CPU included.
     pub(crate) fn begin(&mut self) {
         self.counters.forget_the_gate();
+        self.phase = self.seat.control.phase.load(Relaxed);
         self.started_ns = self.seat.control.opened_ns.load(Relaxed);
         self.seen_ns = self.started_ns;
         self.cpu_seen = (self.started_ns, clock::thread_cpu_ns());
@@ -194,14 +208,26 @@ impl<'a> Worker<'a> {
 
     #[inline]
     fn turn(&mut self) {
-        let epoch = self.seat.control.epoch.load(Relaxed);
-        if epoch != self.epoch {
-            self.restart(epoch);
-        } else if self.begun {
+        let phase = self.seat.control.phase.load(Relaxed);
+        if phase != self.phase && !self.enter(phase) {
+            return;
+        }
+        if self.begun {
             self.complete_iteration();
         } else {
             self.begun = true;
         }
+    }
+
+    /// The run has gone on; false if the measurement begins anew.
+    #[cold]
+    fn enter(&mut self, phase: u32) -> bool {
+        if slices::restarted(self.phase, phase) {
+            self.restart(phase);
+            return false;
+        }
+        self.enter_phase(phase);
+        true
     }
 
     #[inline]
@@ -217,11 +243,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Begins the measured part anew: what was counted so far was the warm-up.
-    #[cold]
-    fn restart(&mut self, epoch: u32) {
+    fn restart(&mut self, phase: u32) {
         *self = Self {
             begun: true,
-            epoch,
+            phase,
             io_target: self.io_target.take(),
             not_applied: std::mem::take(&mut self.not_applied),
             chose_policy: self.chose_policy,
@@ -238,7 +263,8 @@ impl<'a> Worker<'a> {
     #[inline]
     fn note_cpu(&mut self) {
         let cpu = current_cpu();
-        if cpu != self.last_cpu {
+        // One that was moved by the operations of the next step does not count to this one.
+        if cpu != self.last_cpu && self.seat.control.phase.load(Relaxed) == self.phase {
             self.moves_seen += u64::from(self.last_cpu != usize::MAX);
             self.last_cpu = cpu;
             self.cpus_used.insert(cpu);
@@ -453,14 +479,14 @@ impl<'a> Worker<'a> {
         now_ns
     }
 
-    #[cold]
-    fn note_gap(&mut self, gap_ns: u64, now_ns: u64) {
+    /// A gap that ends now or has ended at `end_ns`.
+    fn gap_of(&self, wall_ns: u64, end_ns: u64) -> Gap {
         let used_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_seen.1);
-        self.gap = Gap {
-            wall_ns: gap_ns,
-            cpu_ns: used_ns.min(gap_ns),
-            ended_ns: now_ns.saturating_sub(self.started_ns),
+        Gap {
+            wall_ns,
+            cpu_ns: used_ns.min(wall_ns),
+            ended_ns: end_ns.saturating_sub(self.started_ns),
             on_cpu: current_cpu(),
-        };
+        }
     }
 }

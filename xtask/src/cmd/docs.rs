@@ -1,197 +1,74 @@
-//! `xtask docs`: the page `docs/work-types.md`, made from what `workloads` says of its types. A
-//! test here fails when the page in the repository is another.
+//! `xtask docs`: files of the repository that are made from the code: the page on work types and
+//! the JSON Schemas. A test here fails when one of them is another.
+
+mod schema;
+mod work_types;
 
 use crate::cli::DocsArgs;
 use crate::error::{Refusal, exit};
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use workloads::{Parameter, RENAMED, Reference, Role, Sampled, WorkType};
+use std::path::Path;
 
-const PAGE: &str = "docs/work-types.md";
+type Maker = fn() -> Result<String>;
 
-const HEAD: &str = "\
-# Work types
-
-<!-- Made by `cargo xtask docs`. Edit `workloads/src/work/`, not this page. -->
-
-What a worker can do, what each type is for, what it takes and which kernel functions it drives. This page is made from the
-catalogue `workloads/src/work/catalogue.rs` and the family files beside it, and a test refuses a stale one. To make it anew:
-
-    cargo xtask docs
-
-`cargo xtask list work-types` prints a line a type, with `--json` everything that is here.
-";
-
-const TERMS: &str = "\
-## What the entries say
-
-- **Parameters** may be left out, except where the default is `-`. A duration is text such as `\"50ms\"`. A spin step is one
-  PAUSE; under TCG it is the same loop without PAUSE.
-- **Group**: workers that belong together. `num_workers` must be a multiple of it; several groups run side by side.
-- **Kernel**: functions that the type drives, as Linux 7.3 calls them. A task that a sched_ext scheduler runs goes through
-  the `_scx` function of its class in place of the `_fair` one.
-";
-
-const MORE_TERMS: &str = "\
-- **Privilege**: what the type needs beyond an ordinary user, and what happens without. In a guest workers are root, unless
-  the workload has a `uid`.
-- **Threads**: whether the workers may be threads of one process instead of processes.
-- **Latency**: the kinds of samples; [the README](../README.md#reading-the-report) says from where to where each is.
-";
+/// Paths in the repository, and who makes what is there.
+const FILES: [(&str, Maker); 3] = [
+    ("docs/work-types.md", work_types::page),
+    ("docs/schema/scenario.schema.json", schema::scenario),
+    ("docs/schema/report.schema.json", schema::report),
+];
 
 pub(crate) fn run(args: &DocsArgs, paths: &Paths) -> Result<u8> {
     if args.check {
         check(&paths.repo)?;
         return Ok(exit::PASS);
     }
-    let (page, file) = (page()?, paths.repo.join(PAGE));
-    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    folder.and_then(|()| std::fs::write(&file, page)).with_context(|| {
-        Refusal::host(format!("write(`{}`) failed", file.display()), "make it writable")
-    })?;
+    for (path, make) in FILES {
+        let (text, file) = (make()?, paths.repo.join(path));
+        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        folder.and_then(|()| std::fs::write(&file, text)).with_context(|| {
+            Refusal::host(format!("write(`{}`) failed", file.display()), "make it writable")
+        })?;
+    }
     Ok(exit::PASS)
 }
 
-/// Refuses a page that is not what would be written.
+/// Refuses a file that is not what would be written.
 fn check(repo: &Path) -> Result<()> {
-    let file: PathBuf = repo.join(PAGE);
-    let is = std::fs::read_to_string(&file).unwrap_or_default();
-    if is == page()? {
-        return Ok(());
-    }
-    Err(Refusal::input(format!("{PAGE} is stale"), "make it anew with `cargo xtask docs`").into())
-}
-
-fn page() -> Result<String> {
-    let types = WorkType::reference().context("the catalogue has a type without JSON")?;
-    let mut page = format!("{HEAD}\n## Choosing a work type\n\n");
-    page.push_str("| behaviour to test | work type |\n|---|---|\n");
-    for of in &types {
-        writeln!(page, "| {} | {} |", of.choose, link(of.name))?;
-    }
-    write!(page, "\n{TERMS}")?;
-    for (now, before, since) in RENAMED {
-        writeln!(page, "  `{now}` is `{before}` before {since}.")?;
-    }
-    page.push_str(MORE_TERMS);
-    for family in types.chunk_by(|a, b| a.family == b.family) {
-        writeln!(page, "\n## {}", family.first().map_or("", |of| of.family))?;
-        for of in family {
-            entry(&mut page, of)?;
+    for (path, make) in FILES {
+        let is = std::fs::read_to_string(repo.join(path)).unwrap_or_default();
+        if is != make()? {
+            let fix = "make it anew with `cargo xtask docs`";
+            return Err(Refusal::input(format!("{path} is stale"), fix).into());
         }
     }
-    Ok(page)
-}
-
-/// All of one type.
-fn entry(page: &mut String, of: &Reference) -> Result<()> {
-    writeln!(page, "\n### {}\n\n{}\n", of.name, of.summary)?;
-    if !of.details.is_empty() {
-        writeln!(page, "{}\n", of.details)?;
-    }
-    if !of.parameters.is_empty() {
-        page.push_str("| parameter | type | default | |\n|---|---|---|---|\n");
-    }
-    for parameter in &of.parameters {
-        let default = match &parameter.default {
-            Some(value) => format!("`{value}`"),
-            None => "-".into(),
-        };
-        let Parameter { name, doc, .. } = parameter;
-        writeln!(page, "| `{name}` | {} | {default} | {doc} |", written(parameter))?;
-    }
-    if !of.parameters.is_empty() {
-        page.push('\n');
-    }
-    writeln!(page, "- For: {}", of.choose)?;
-    writeln!(page, "- Kernel: {}", of.kernel)?;
-    writeln!(page, "- Group: {}", group(of))?;
-    writeln!(page, "- Privilege: {}", of.privilege.unwrap_or("none"))?;
-    match of.own_process {
-        None => writeln!(page, "- Threads: yes")?,
-        Some(why) => writeln!(page, "- Threads: no, {why}")?,
-    }
-    writeln!(page, "- Latency: {}", latency(&of.latency)?)?;
-    writeln!(page, "\n```json\n{}\n```", of.example)?;
     Ok(())
-}
-
-fn link(name: &str) -> String {
-    format!("[{name}](#{})", name.to_lowercase())
-}
-
-fn written(parameter: &Parameter) -> String {
-    match (parameter.choices, parameter.unit) {
-        ([], None) => parameter.kind.into(),
-        ([], Some(unit)) => format!("{}, {unit}", parameter.kind),
-        (choices, _) => {
-            choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ")
-        }
-    }
-}
-
-fn group(of: &Reference) -> String {
-    let role = |role: &Role| match role.workers {
-        1 => role.name.to_owned(),
-        workers => format!("{workers} x {}", role.name),
-    };
-    let roles = of.roles.iter().map(role).collect::<Vec<_>>().join(", ");
-    match (of.group, of.group_size) {
-        (_, 1) => "none, each worker is on its own".into(),
-        (formula, size) if formula == size.to_string() => format!("{size}: {roles}"),
-        (formula, size) => format!("`{formula}`, by default {size}: {roles}"),
-    }
-}
-
-fn latency(samples: &[Sampled]) -> Result<String> {
-    let mut kinds = Vec::new();
-    for sampled in samples {
-        let kind = serde_json::to_value(sampled.kind)?;
-        kinds.push(format!("{} ({})", kind.as_str().unwrap_or_default(), sampled.of));
-    }
-    Ok(if kinds.is_empty() { "none".into() } else { kinds.join("; ") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn repo() -> &'static Path {
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-    }
-
     #[test]
-    fn the_page_in_the_repository_is_not_stale() {
-        if let Err(error) = check(repo()) {
+    fn no_file_in_the_repository_is_stale() {
+        let repo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        if let Err(error) = check(repo) {
             panic!("{}", crate::error::render(&error));
         }
     }
 
     #[test]
-    fn a_missing_page_is_stale_and_the_fix_makes_it() {
+    fn a_missing_file_is_stale_and_the_fix_makes_it() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::below(dir.path());
-        let error = run(&DocsArgs { check: true }, &paths).unwrap_err();
-        assert!(crate::error::render(&error).contains("cargo xtask docs"), "{error}");
-        run(&DocsArgs { check: false }, &paths).unwrap();
-        run(&DocsArgs { check: true }, &paths).unwrap();
-    }
-
-    #[test]
-    fn every_type_is_chosen_by_a_behaviour_and_links_to_its_entry() {
-        let page = page().unwrap();
-        for name in WorkType::ALL_NAMES {
-            assert_eq!(page.matches(&format!(" | {} |\n", link(name))).count(), 1, "{name}");
-            assert_eq!(page.matches(&format!("\n### {name}\n")).count(), 1, "{name}");
-        }
-    }
-
-    #[test]
-    fn no_cell_breaks_its_table() {
-        for row in page().unwrap().lines().filter(|line| line.starts_with('|')) {
-            assert!(matches!(row.matches('|').count(), 3 | 5), "{row}");
+        for (path, _) in FILES {
+            run(&DocsArgs { check: false }, &paths).unwrap();
+            run(&DocsArgs { check: true }, &paths).unwrap();
+            std::fs::remove_file(dir.path().join(path)).unwrap();
+            let error = run(&DocsArgs { check: true }, &paths).unwrap_err();
+            let text = crate::error::render(&error);
+            assert!(text.contains(path) && text.contains("cargo xtask docs"), "{text}");
         }
     }
 }

@@ -1,34 +1,43 @@
 //! `xtask host`: the same workload on this machine, without a VM. Its I/O types use temporary
 //! files, never a device.
 
-use super::input;
+use super::input::{self, Input};
 use crate::cli::HostArgs;
-use crate::error::exit;
+use crate::error::{Refusal, exit};
 use crate::paths::Paths;
 use crate::progress::to_stdout;
-use crate::report::{print_checks, print_workers};
-use anyhow::{Context as _, Result};
+use crate::report::{print_checks, print_measured};
+use anyhow::{Result, bail};
 use std::io::Write as _;
-use workloads::{Outcome, RunOptions, become_supervisor, judge};
+use std::path::PathBuf;
+use workloads::{Outcome, RunOptions, Scenario, Topology, become_supervisor, cgroup_root, judge};
 
 pub(crate) fn run(args: &HostArgs, paths: &Paths) -> Result<u8> {
-    let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
-    input::apply(&args.overrides, &mut scenario)?;
+    let file = input::or_default(args.config.clone(), paths);
+    let Input { mut scenario, source } = input::load(&file)?;
+    for note in input::apply(&args.overrides, &mut scenario)? {
+        writeln!(std::io::stderr(), "note: {note}")?;
+    }
     input::refuse_unlinked(&scenario, "run it in a guest: `cargo xtask vm --init PROGRAM`")?;
+    refuse_machine_changes(&scenario)?;
+    let topology = Topology::read().map_err(anyhow::Error::msg)?;
+    let plan = source.plan(&scenario, &topology)?;
     // As the guest's runner, where the user may: a parent that waits for its turn among its own
     // workers starts and stops them late.
     let _ = become_supervisor();
-    let reports = workloads::run(&scenario, &RunOptions::default(), &mut |_| {})
-        .context("running the workload on this machine failed")?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let checks = judge(&scenario, &reports, cpus);
+    let options = RunOptions { cgroups: own_cgroup(), ..RunOptions::default() };
+    let outcome = workloads::run(&scenario, &plan, &options, &mut |_| {});
+    if let Some(error) = outcome.error {
+        bail!("running the workload on this machine failed: {error}");
+    }
+    let (reports, record) = (outcome.workers, outcome.record);
+    let checks = judge(&scenario, &plan, &record, &reports);
     to_stdout(|out| {
         if args.json {
-            let document =
-                serde_json::json!({ "scenario": scenario, "checks": checks, "workers": reports });
+            let document = serde_json::json!({ "scenario": scenario, "checks": checks, "record": record, "workers": reports });
             writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
         } else {
-            print_workers(&reports, out)?;
+            print_measured(&record, &reports, out)?;
             print_checks(&checks, out)?;
         }
         Ok(())
@@ -39,4 +48,21 @@ pub(crate) fn run(args: &HostArgs, paths: &Paths) -> Result<u8> {
         () if any(Outcome::Inconclusive) => exit::INCONCLUSIVE,
         () => exit::PASS,
     })
+}
+
+/// A folder of this run's own at the root of cgroup v2, where there is one.
+fn own_cgroup() -> Option<PathBuf> {
+    cgroup_root().ok().map(|root| root.join(format!("schedlab-{}", std::process::id())))
+}
+
+/// A guest may lose a CPU or have its knobs turned; this machine is in use.
+fn refuse_machine_changes(scenario: &Scenario) -> Result<()> {
+    let ops = scenario.steps.iter().flat_map(|step| &step.ops);
+    match ops.into_iter().find(|op| op.changes_machine()) {
+        None => Ok(()),
+        Some(op) => {
+            let message = format!("{op:?} would change this machine for everyone on it");
+            Err(Refusal::input(message, "run it in a guest: `cargo xtask vm`").into())
+        }
+    }
 }

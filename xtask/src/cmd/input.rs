@@ -1,13 +1,28 @@
-//! Scenario files as commands take them. Called by `vm`, `host` and `check`.
+//! Scenario files as commands take them. Called by `vm`, `host`, `check` and `list`.
 
 use crate::cli::Overrides;
 use crate::error::Refusal;
 use crate::paths::Paths;
+use crate::qemu::{Layout, MachineArgs, MachineTexts};
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
-use workloads::Scenario;
+use workloads::{Machine, Plan, Scenario, ScenarioError, Topology, WorkType, nearest};
 
 const DEFAULT: &str = "scenarios/wake.json";
+
+/// A scenario and where it came from.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) scenario: Scenario,
+    pub(super) source: Source,
+}
+
+/// A scenario file, for refusals that come after parsing.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    text: String,
+}
 
 /// The file to use when the user names none.
 pub(super) fn or_default(config: Option<PathBuf>, paths: &Paths) -> PathBuf {
@@ -15,38 +30,93 @@ pub(super) fn or_default(config: Option<PathBuf>, paths: &Paths) -> PathBuf {
 }
 
 /// Reads and validates a scenario; a nameless one is called after its file.
-pub(super) fn load(path: &Path) -> Result<Scenario> {
+pub(super) fn load(path: &Path) -> Result<Input> {
     let text = std::fs::read_to_string(path).with_context(|| {
         Refusal::input(
             format!("read(`{}`) failed", path.display()),
             "pass a scenario file as --config; scenarios/ has ready ones",
         )
     })?;
-    let mut scenario = Scenario::parse(&text).map_err(|error| {
-        Refusal::input(
-            format!("{}: {error}", path.display()),
-            format!("mend the file; `cargo xtask check {}` checks it again", path.display()),
-        )
-    })?;
+    let source = Source { path: path.to_owned(), text };
+    let mut scenario = Scenario::parse(&source.text).map_err(|error| source.refusal(&error))?;
     if scenario.name.is_empty() {
         scenario.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     }
-    Ok(scenario)
+    Ok(Input { scenario, source })
 }
 
-/// Applies what the command line says over the scenario.
-pub(super) fn apply(overrides: &Overrides, scenario: &mut Scenario) -> Result<()> {
+impl Source {
+    /// What `scenario`, which was read from here, comes to on a machine of this `topology`.
+    pub(super) fn plan(&self, scenario: &Scenario, topology: &Topology) -> Result<Plan> {
+        let plan = scenario.plan(topology);
+        plan.map_err(|broken| self.refusal(&ScenarioError::of(broken, &self.text)).into())
+    }
+
+    /// The guest that the command line asks for, or else the scenario.
+    pub(super) fn layout(&self, asked: &MachineArgs, scenario: &Scenario) -> Result<Layout> {
+        let Machine { preset, cpus, topology, numa, numa_distance, memory } = &scenario.machine;
+        let cpus = cpus.map(|cpus| cpus.to_string());
+        let texts = MachineTexts {
+            machine: preset.as_deref(),
+            cpus: cpus.as_deref(),
+            topology: topology.as_deref(),
+            numa: numa.as_deref(),
+            numa_distance: numa_distance.as_deref(),
+            memory: memory.as_deref(),
+        };
+        let below = texts.parse().and_then(|below| {
+            // By itself it must be one too, whatever the command line puts in its place.
+            below.clone().layout().map(|_| below)
+        });
+        let below = below.map_err(|error| {
+            let why = format!("cannot be made: {error}");
+            self.refusal(&ScenarioError::at("machine".into(), why, &self.text))
+        })?;
+        asked.clone().over(below).layout()
+    }
+
+    fn refusal(&self, error: &ScenarioError) -> Refusal {
+        let path = self.path.display();
+        Refusal::input(
+            format!("{path}: {error}"),
+            format!("mend the file; `cargo xtask check {path}` checks it again"),
+        )
+    }
+}
+
+/// Applies what the command line says over the scenario; returns what could not be done to all of
+/// it.
+pub(super) fn apply(overrides: &Overrides, scenario: &mut Scenario) -> Result<Vec<String>> {
     scenario.duration = overrides.duration.or(scenario.duration);
     scenario.seed = overrides.seed.unwrap_or(scenario.seed);
-    scenario.validate().map_err(|(path, why)| {
-        Refusal::input(format!("`{path}` {why}"), "change the option").into()
+    let notes = match &overrides.work_type {
+        Some(name) => scenario.override_work_type(&work_type(name)?),
+        None => Vec::new(),
+    };
+    scenario.validate().map_err(|broken| {
+        Refusal::input(format!("`{}` {}", broken.path, broken.why), "change the option")
+    })?;
+    Ok(notes)
+}
+
+/// A type that can be had by its name alone.
+fn work_type(name: &str) -> Result<WorkType> {
+    WorkType::from_name(name).with_context(|| {
+        let message = match WorkType::ALL_NAMES.contains(&name) {
+            true => format!("--work-type {name}: this type has no default parameters"),
+            false => format!("--work-type {name}: no such work type"),
+        };
+        let fix = match nearest(name, WorkType::ALL_NAMES.iter().copied()) {
+            Some(near) if near != name => format!("did you mean `{near}`?"),
+            _ => "`cargo xtask list work-types` shows what there is".into(),
+        };
+        Refusal::input(message, fix)
     })
 }
 
 /// A function of the user's that no program here has linked in.
 pub(super) fn refuse_unlinked(scenario: &Scenario, fix: &str) -> Result<()> {
-    let specs = scenario.workload.specs();
-    match specs.iter().find(|spec| spec.work_type.is_unresolved()) {
+    match scenario.all_specs().iter().find(|spec| spec.work_type.is_unresolved()) {
         None => Ok(()),
         Some(spec) => {
             let name = spec.work_type.name();

@@ -9,6 +9,7 @@ use crate::progress::to_stdout;
 use crate::qemu::{PRESETS, Preset};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use workloads::{Reference, WorkSpec, WorkType};
@@ -30,8 +31,8 @@ struct Listing {
 #[derive(Debug, Serialize)]
 struct Ready {
     file: String,
-    workers: usize,
-    work_types: Vec<String>,
+    purpose: String,
+    work_types: BTreeSet<String>,
 }
 
 pub(crate) fn run(args: &ListArgs, paths: &Paths) -> Result<u8> {
@@ -87,8 +88,9 @@ impl Listing {
         }
         if let Some(scenarios) = &self.scenarios {
             writeln!(out, "\nScenarios:")?;
-            for Ready { file, workers, work_types } in scenarios {
-                writeln!(out, "  {file:24} {workers} workers: {}", work_types.join(" + "))?;
+            for Ready { file, purpose, work_types } in scenarios {
+                let types = work_types.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                writeln!(out, "  {file:32} {purpose} ({types})")?;
             }
         }
         Ok(())
@@ -103,12 +105,13 @@ fn ready(paths: &Paths) -> Result<Vec<Ready>> {
     files.retain(|file| file.extension().is_some_and(|e| e == "json"));
     files.sort();
     let ready = |file: &PathBuf| {
-        let workload = input::load(file)?.workload;
+        let scenario = input::load(file)?.scenario;
+        let specs = scenario.all_specs();
         let name = |spec: &WorkSpec| spec.work_type.name().to_owned();
         Ok(Ready {
             file: file.strip_prefix(&paths.repo).unwrap_or(file).display().to_string(),
-            workers: workload.total_workers(),
-            work_types: workload.specs().iter().map(name).collect(),
+            purpose: scenario.purpose.clone(),
+            work_types: specs.iter().map(name).collect::<BTreeSet<_>>(),
         })
     };
     files.iter().map(ready).collect()
@@ -136,6 +139,20 @@ mod tests {
             let json = serde_json::to_value(listing(what)).unwrap();
             assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
             assert!(json.as_object().unwrap().values().all(|of| !of[0].is_null()), "{json}");
+        }
+    }
+
+    #[test]
+    fn every_ready_scenario_has_its_own_name_and_is_in_the_readme_with_its_purpose() {
+        let repo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let readme = std::fs::read_to_string(repo.join("README.md")).unwrap();
+        for Ready { file, purpose, .. } in ready(&Paths::below(repo)).unwrap() {
+            let file = Path::new(&file);
+            let stem = file.file_stem().unwrap().to_str().unwrap();
+            assert_eq!(input::load(&repo.join(file)).unwrap().scenario.name, stem);
+            assert!(!purpose.is_empty(), "{stem}");
+            let row = format!("\n| [{stem}]({}) | {purpose} |\n", file.display());
+            assert!(readme.contains(&row), "README.md lacks{row}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! `xtask vm`: one kernel, one scenario, one boot, one report.
 
-use super::{deterministic, input};
+use super::deterministic;
+use super::input::{self, Input};
 use crate::cli::VmArgs;
-use crate::error::Refusal;
-use crate::image;
+use crate::image::{self, Packing};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
@@ -11,13 +11,13 @@ use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, Console, DISK_DRIVER, Deterministic, Folder, HostFacts, Limits, Observed,
-    Stop, Timings, Verdict, choose_via, conclude, watch,
+    Stop, Timings, Verdict, choose_via, conclude, judge_console, watch,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use workloads::{Scenario, judge};
+use workloads::{Plan, Scenario, judge};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Where the files of a guest that KVM lost are kept.
@@ -51,28 +51,32 @@ pub(crate) fn run_once(
     progress: &Progress,
 ) -> Result<(RunReport, Folder)> {
     let qemu = qemu::version()?;
-    let mut scenario = input::load(&input::or_default(args.config.clone(), paths))?;
-    input::apply(&args.overrides, &mut scenario)?;
-    let layout = args.machine.clone().layout()?;
+    let Input { mut scenario, source } =
+        input::load(&input::or_default(args.config.clone(), paths))?;
+    let notes = input::apply(&args.overrides, &mut scenario)?;
+    notes.iter().for_each(|note| progress.step(note));
+    let layout = source.layout(&args.machine, &scenario)?;
     if args.deterministic {
         deterministic::check(args, layout.memory_mib())?;
         qemu::check_turns(layout.topology())?;
     }
-    check_against_machine(&scenario, &layout)?;
+    let resolved = source.plan(&scenario, &layout.resolved())?;
     if args.init.is_none() {
         input::refuse_unlinked(
             &scenario,
             "pass --init with a program or package that registers it",
         )?;
     }
-    let plan = plan(args, scenario, layout, paths, progress)?;
+    let plan = plan(args, (scenario, resolved, notes), layout, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
     let decision =
         if args.deterministic { deterministic::accel() } else { args.accel.decide(paths) };
     let mut facts = host_facts(&plan, &qemu, &decision);
     let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
-    let checks = judge(&plan.scenario, &seen.reports, plan.layout.cpus());
+    let record = seen.record.clone().unwrap_or_default();
+    let mut checks = judge(&plan.scenario, &plan.resolved, &record, &seen.reports);
+    checks.extend(judge_console(&seen, &plan.scenario));
     let (verdict, advice) = conclude(&seen, &plan.scenario, &plan.layout, &checks);
     let doubt = accel == Accel::Kvm && matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
     let advice = advice.map(|text| if doubt { text + BLAME_KVM } else { text });
@@ -86,40 +90,9 @@ pub(crate) fn run_once(
     Ok((report, folder))
 }
 
-/// What this machine will not have, whatever the kernel.
-fn check_against_machine(scenario: &Scenario, layout: &Layout) -> Result<()> {
-    let cpus = layout.cpus();
-    for (set, spec) in scenario.workload.specs().iter().enumerate() {
-        if let Some(cpu) = spec.affinity.named_cpus().find(|cpu| *cpu >= cpus) {
-            let message =
-                format!("set {set} is bound to CPU {cpu}, the guest has CPUs 0 to {}", cpus - 1);
-            return Err(Refusal::input(
-                message,
-                "raise --cpus or --topology, or change the affinity",
-            )
-            .into());
-        }
-        let nodes = spec.mem_policy.named_nodes().into_iter();
-        let nodes = nodes.chain(spec.numa_node.map(|node| node as usize));
-        if let Some(node) = nodes.filter(|node| *node >= layout.nodes()).max() {
-            let message =
-                format!("set {set} names NUMA node {node}, the guest has {}", layout.nodes());
-            let fix = format!("pass --numa {} or change the scenario", node + 1);
-            return Err(Refusal::input(message, fix).into());
-        }
-        let without_cpus = |node: &u32| layout.numa()[*node as usize].cpus.is_empty();
-        if let Some(node) = spec.numa_node.filter(without_cpus) {
-            let message = format!("set {set} is kept to NUMA node {node}, which has no CPUs");
-            let fix = "name a node with CPUs; mem_policy takes memory from one without";
-            return Err(Refusal::input(message, fix).into());
-        }
-    }
-    Ok(())
-}
-
 fn plan(
     args: &VmArgs,
-    scenario: Scenario,
+    (scenario, resolved, notes): (Scenario, Plan, Vec<String>),
     layout: Layout,
     paths: &Paths,
     progress: &Progress,
@@ -147,9 +120,11 @@ fn plan(
         Ok(Deterministic { icount_shift: args.icount_shift, host_cpu: HostCpu::choose(paths)? })
     };
     Ok(BootPlan {
-        image: image::build(&init, modules, carried.as_deref(), paths)?,
+        image: image::build(&init, modules, carried.as_deref(), Packing::of(&kernel), paths)?,
         kernel,
         scenario,
+        resolved,
+        notes,
         via,
         deterministic: args.deterministic.then(mode).transpose()?,
         cpu_model: args.cpu_model.clone(),
@@ -213,7 +188,8 @@ fn boot_with(
     folder.write_arguments(&qemu::arguments(&guest), cpu.map(HostCpu::index))?;
     folder.write_json("host.json", facts)?;
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
-    let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario);
+    let workers = plan.resolved.total_workers();
+    let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario, workers);
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),

@@ -55,6 +55,11 @@ impl Kernel {
         let text = self.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         text.is_some_and(|text| text.lines().any(|line| line.strip_prefix(option) == Some("=y")))
     }
+
+    /// Whether its configuration is known and does not have `option` built in.
+    pub(crate) fn lacks(&self, option: &str) -> bool {
+        self.config.is_some() && !self.has_built_in(option)
+    }
 }
 
 /// The kernel that `spec` means. What was fetched once is used again without asking the mirror.

@@ -129,6 +129,17 @@ impl Layout {
         (0..self.cpus()).map(place).collect()
     }
 
+    /// The same as plans take it.
+    pub(crate) fn resolved(&self) -> workloads::Topology {
+        let cpu = |place: CpuPlace| {
+            let CpuPlace { cpu: id, core, llc, node, .. } = place;
+            workloads::Cpu { id, core, llc, node }
+        };
+        let cpus = self.places().into_iter().map(cpu).collect();
+        let with_memory = self.nodes.iter().enumerate().filter(|(_, node)| node.memory_mib > 0);
+        workloads::Topology::new(cpus, with_memory.map(|(index, _)| index).collect())
+    }
+
     /// Whether kernels take this only from an Intel CPU. On the AMD CPUs that TCG emulates, Linux
     /// 6.1 sees no siblings and none sees dies (CPUID leaf 0x1f); on all AMD CPUs kernels warn of
     /// a last-level cache on several nodes, which Intel has as sub-NUMA clusters.

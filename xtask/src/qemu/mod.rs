@@ -22,9 +22,7 @@ pub(crate) use args::{DiskFile, Guest, arguments};
 pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;
-pub(crate) use machine::MachineArgs;
-#[cfg(test)]
-pub(crate) use machine::MachineTexts;
+pub(crate) use machine::{MachineArgs, MachineTexts};
 pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
 pub(crate) use qmp::{Command, Notice};

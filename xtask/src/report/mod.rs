@@ -1,34 +1,52 @@
 //! The report of a run: the document that `--json` prints and the run folder keeps. It holds no
 //! fact of the host but the QEMU build; those are in `host.json`. Called by `cmd`.
 
+mod scenes;
 mod table;
 
-pub(crate) use table::{new_table, print_checks, print_run, print_workers};
+pub(crate) use table::{new_table, print_checks, print_measured, print_run};
 
 use crate::run::{BootPlan, Observed, Splat, Verdict};
 use guest_init::proto::{DiskUse, Hello, NodeFacts};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use workloads::{Check, Latency, LatencySummary, Scenario, WorkerReport};
+use workloads::{Check, Latency, LatencySummary, RunRecord, Scenario, WorkerReport};
 
 /// Raised whenever a field changes its meaning or goes away.
 const SCHEMA: u32 = 1;
 
-/// `report.json`.
-#[derive(Debug, Serialize, Deserialize)]
+/// `report.json`: what came of a run.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "schedlab report")]
 pub(crate) struct RunReport {
+    /// Version of this document; raised when a field changes its meaning or goes away. Fields may
+    /// be added without.
+    #[schemars(extend("const" = SCHEMA))]
     pub(crate) schema: u32,
+    /// How the run ended.
     pub(crate) verdict: Verdict,
+    /// What to do about it, unless it passed.
     pub(crate) advice: Option<String>,
+    /// The kernel that ran.
     pub(crate) kernel: KernelFacts,
+    /// The guest that it ran in.
     pub(crate) machine: MachineFacts,
     /// A sched_ext scheduler, when one is loaded.
     pub(crate) scheduler: Option<serde_json::Value>,
+    /// The scenario with every default filled in.
+    #[schemars(schema_with = "workloads::schema::scenario_elsewhere")]
     pub(crate) scenario: Scenario,
     /// How the scenario reached the guest.
     pub(crate) scenario_source: Option<String>,
+    /// What was judged.
     pub(crate) checks: Vec<Check>,
+    /// What was read from outside of the workers: cgroups and steps.
+    #[serde(default)]
+    pub(crate) record: RunRecord,
+    /// One report a worker, in the order of their indices.
     pub(crate) workers: Vec<WorkerReport>,
+    /// Sums over all of them.
     pub(crate) totals: Totals,
     /// What the kernel complained about on its console, allowed or not.
     pub(crate) splats: Vec<Splat>,
@@ -36,10 +54,14 @@ pub(crate) struct RunReport {
     pub(crate) notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A kernel.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct KernelFacts {
+    /// `uname -r`.
     pub(crate) release: String,
+    /// `uname -v`.
     pub(crate) version: String,
+    /// Of the image file.
     pub(crate) sha256: String,
     /// What this kernel's scheduler offers, as the guest found it.
     pub(crate) features: Vec<String>,
@@ -49,8 +71,10 @@ pub(crate) struct KernelFacts {
     pub(crate) missing_modules: Vec<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The guest as it was asked for.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MachineFacts {
+    /// CPUs.
     pub(crate) cpus: usize,
     /// Sockets, dies or last-level caches if there are several in one, cores and threads, as
     /// `1s2c1t`.
@@ -66,30 +90,43 @@ pub(crate) struct MachineFacts {
     /// CPUs, memory and distances of each node, as the guest's kernel sees them.
     #[serde(default)]
     pub(crate) numa: Vec<NodeFacts>,
+    /// Memory.
     pub(crate) memory_mib: u64,
+    /// How guest code ran: `kvm` or `tcg`.
     pub(crate) accel: String,
+    /// Whether the same inputs give the same bytes.
     pub(crate) deterministic: bool,
     /// An instruction of a deterministic guest takes 2^N ns of its time.
     #[serde(default)]
     pub(crate) icount_shift: Option<u8>,
+    /// Version of the QEMU build.
     pub(crate) qemu: String,
     /// The clock behind every time in this report.
     pub(crate) clocksource: Option<String>,
 }
 
 /// Sums over all workers; latencies are merged by meaning.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Totals {
+    /// How many there are.
     pub(crate) workers: usize,
+    /// Loops completed.
     pub(crate) iterations: u64,
+    /// Steps of work done.
     pub(crate) work_units: u64,
+    /// CPU time; this sum and those below are `null` if a worker lacks the counter.
     pub(crate) cpu_time_ns: Option<u64>,
+    /// Time spent runnable on a run queue.
     pub(crate) run_delay_ns: Option<u64>,
+    /// Switches because a worker blocked or yielded.
     pub(crate) voluntary_switches: Option<u64>,
+    /// Switches because another task was preferred.
     pub(crate) involuntary_switches: Option<u64>,
+    /// Moves between CPUs.
     pub(crate) migrations: Option<u64>,
     /// The longest wall time of a worker.
     pub(crate) wall_time_ns: u64,
+    /// Samples of all workers by meaning.
     pub(crate) latency: BTreeMap<Latency, LatencySummary>,
     /// Where the I/O types worked: a device or a folder.
     pub(crate) io: Option<String>,
@@ -110,7 +147,7 @@ impl RunReport {
         let mut workers = seen.reports;
         workers.sort_by_key(|worker| worker.index);
         let hello = seen.hello;
-        let mut notes = seen.notes;
+        let mut notes = [plan.notes.clone(), seen.notes].concat();
         let differences = hello.iter().flat_map(|hello| plan.layout.differences(hello));
         notes.extend(differences.map(|difference| difference.to_string()));
         let (source, io, modules, scenario) = match seen.plan {
@@ -128,6 +165,7 @@ impl RunReport {
             scenario,
             scenario_source: source,
             checks,
+            record: seen.record.unwrap_or_default(),
             totals: totals(&workers, io, disk),
             workers,
             splats: seen.console.splats,

@@ -2,12 +2,13 @@
 //! Called by `cmd`.
 
 use super::RunReport;
+use super::scenes::print_scenes;
 use crate::units::show_ns;
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::io::Write;
-use workloads::{Check, LatencySummary, Outcome, WorkerReport};
+use workloads::{Check, LatencySummary, Outcome, RunRecord, WorkerReport};
 
 const LEGEND: &str = "\
 cpu: CPU time in wall time, mean. delay: runnable but waiting for a CPU, in wall time, mean.
@@ -54,7 +55,10 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
         let allowed = if splat.allowed_by.is_some() { " (allowed)" } else { "" };
         writeln!(out, "  console.log:{}: {}{allowed}", splat.line, splat.text)?;
     }
-    print_workers(&report.workers, out)?;
+    for lacking in &report.record.not_applied {
+        writeln!(out, "  not applied: {lacking}")?;
+    }
+    print_measured(&report.record, &report.workers, out)?;
     print_checks(&report.checks, out)
 }
 
@@ -75,8 +79,18 @@ fn print_io(report: &RunReport, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// Workers, then cgroups and steps where there are any.
+pub(crate) fn print_measured(
+    record: &RunRecord,
+    workers: &[WorkerReport],
+    out: &mut impl Write,
+) -> Result<()> {
+    print_workers(workers, out)?;
+    print_scenes(record, workers, out)
+}
+
 /// A line for each set and role, latencies merged.
-pub(crate) fn print_workers(workers: &[WorkerReport], out: &mut impl Write) -> Result<()> {
+fn print_workers(workers: &[WorkerReport], out: &mut impl Write) -> Result<()> {
     if workers.is_empty() {
         return Ok(());
     }
@@ -129,12 +143,10 @@ pub(crate) fn print_workers(workers: &[WorkerReport], out: &mut impl Write) -> R
 fn worker_cells(set: usize, role: &str, members: &[&WorkerReport]) -> Vec<String> {
     let iterations: u64 = members.iter().map(|w| w.iterations).sum();
     let wall_ns: u64 = members.iter().map(|w| w.wall_time_ns).max().unwrap_or(0);
-    let share = |field: fn(&WorkerReport) -> Option<u64>| {
+    let mean = |field: fn(&WorkerReport) -> Option<u64>| {
         let total = members.iter().map(|w| field(w)).sum::<Option<u64>>();
         let wall: u64 = members.iter().map(|w| w.wall_time_ns).sum();
-        total
-            .filter(|_| wall > 0)
-            .map_or_else(unknown, |t| format!("{:.1}%", 100.0 * float(t) / float(wall)))
+        share(total, wall)
     };
     let sum = |field: fn(&WorkerReport) -> Option<u64>| {
         members.iter().map(|w| field(w)).sum::<Option<u64>>()
@@ -152,8 +164,8 @@ fn worker_cells(set: usize, role: &str, members: &[&WorkerReport]) -> Vec<String
         members.len().to_string(),
         iterations.to_string(),
         format!("{rate:.0}"),
-        share(|w| w.cpu_time_ns),
-        share(|w| w.run_delay_ns),
+        mean(|w| w.cpu_time_ns),
+        mean(|w| w.run_delay_ns),
         switches,
         sum(|w| w.migrations).map_or_else(unknown, |n| n.to_string()),
         gap.map_or_else(unknown, |gap| show_ns(float(gap))),
@@ -217,7 +229,14 @@ pub(crate) fn new_table(header: &[&str]) -> Table {
     table
 }
 
-fn unknown() -> String {
+/// A part of `wall_ns` in percent.
+pub(super) fn share(part_ns: Option<u64>, wall_ns: u64) -> String {
+    part_ns
+        .filter(|_| wall_ns > 0)
+        .map_or_else(unknown, |part| format!("{:.1}%", 100.0 * float(part) / float(wall_ns)))
+}
+
+pub(super) fn unknown() -> String {
     "-".into()
 }
 

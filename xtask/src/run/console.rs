@@ -3,6 +3,7 @@
 
 use crate::progress::Progress;
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -32,12 +33,13 @@ const SPLATS: &[(&str, &str)] = &[
 ];
 
 /// A complaint of the kernel that is not a panic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Splat {
     /// `warning`, `bug`, `lockup` and so on.
     pub(crate) name: String,
     /// Line in `console.log`, from 1.
     pub(crate) line: usize,
+    /// The line without its time stamp.
     pub(crate) text: String,
     /// The pattern of the allowlist that lets it pass, if one does.
     pub(crate) allowed_by: Option<String>,
@@ -67,6 +69,11 @@ impl Console {
             panic: None,
             splats: Vec::new(),
         }
+    }
+
+    /// Splats that nobody said may pass.
+    pub(super) fn unexpected(&self) -> impl Iterator<Item = &Splat> {
+        self.splats.iter().filter(|splat| splat.allowed_by.is_none())
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], progress: &Progress) {

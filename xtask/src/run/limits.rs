@@ -28,8 +28,13 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// The usual limits: emulation is many times slower than the hardware.
-    pub(crate) fn usual(accel: Accel, icount_shift: Option<u8>, scenario: &Scenario) -> Self {
-        let workers = u32::try_from(scenario.workload.total_workers()).unwrap_or(u32::MAX);
+    pub(crate) fn usual(
+        accel: Accel,
+        icount_shift: Option<u8>,
+        scenario: &Scenario,
+        workers: usize,
+    ) -> Self {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         let run = scenario.warmup + scenario.effective_duration();
         let seconds = Duration::from_secs;
         let each = |ms: u64| Duration::from_millis(ms) * workers;
@@ -74,7 +79,7 @@ mod tests {
     #[test]
     fn a_deterministic_guest_gets_time_by_its_instructions() {
         let scenario = Scenario { duration: Some(Duration::from_secs(2)), ..Scenario::default() };
-        let limits = |shift| Limits::usual(Accel::Tcg, Some(shift), &scenario);
+        let limits = |shift| Limits::usual(Accel::Tcg, Some(shift), &scenario, 1);
         assert_eq!(limits(1).silence, Duration::from_secs(25 + 30));
         assert_eq!(limits(0).run - limits(1).run, Duration::from_secs(100));
         assert!(limits(10).run > Duration::from_secs(120));

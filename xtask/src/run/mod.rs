@@ -15,5 +15,5 @@ pub(crate) use limits::Limits;
 pub(crate) use plan::{
     Arguments, BootPlan, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via, resolved,
 };
-pub(crate) use verdict::{Verdict, conclude};
+pub(crate) use verdict::{Verdict, conclude, judge_console};
 pub(crate) use watch::{Observed, Stop, watch};

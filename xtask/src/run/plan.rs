@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::ValueEnum;
 use guest_init::proto::args;
 use std::path::PathBuf;
-use workloads::Scenario;
+use workloads::{Plan, Scenario};
 
 /// COMMAND_LINE_SIZE of x86, with its NUL.
 const CMDLINE_BYTES: usize = 2048;
@@ -98,6 +98,10 @@ pub(crate) struct BootPlan {
     pub(crate) kernel: Kernel,
     pub(crate) image: Image,
     pub(crate) scenario: Scenario,
+    /// What the scenario comes to on this machine.
+    pub(crate) resolved: Plan,
+    /// What of the command line could not be done to all of it.
+    pub(crate) notes: Vec<String>,
     pub(crate) via: ConfigVia,
     pub(crate) deterministic: Option<Deterministic>,
     pub(crate) cpu_model: Option<String>,
@@ -257,7 +261,7 @@ mod tests {
             ..WorkSpec::default()
         };
         let workload = WorkloadConfig { composed: vec![spec; 30], ..WorkloadConfig::default() };
-        Scenario { workload, ..Scenario::default() }
+        Scenario { workload: Some(workload), ..Scenario::default() }
     }
 
     fn via(asked: ConfigVia, scenario: &Scenario, has_driver: bool) -> Result<ConfigVia> {

@@ -5,11 +5,12 @@ use super::watch::{Observed, Stop};
 use crate::error::exit;
 use crate::qemu::{Difference, Layout, QemuEnd};
 use guest_init::proto::VERSION;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use workloads::{Check, Outcome, Scenario};
 
 /// The name of a run's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     /// Every expectation holds.
@@ -74,7 +75,7 @@ pub(crate) fn conclude(
         .or_else(|| guest_error(seen, layout))
         .or_else(|| incomplete(seen))
         .or_else(|| another_scenario(seen, scenario))
-        .or_else(|| spoiled(seen));
+        .or_else(|| spoiled(seen, scenario.expect.no_splat));
     if let Some((verdict, advice)) = trouble {
         return (verdict, Some(advice));
     }
@@ -187,6 +188,26 @@ fn guest_error(seen: &Observed, layout: &Layout) -> Option<(Verdict, String)> {
     Some((Verdict::GuestError, error.clone()))
 }
 
+/// Expectations on what only the host sees: the console. Without reports there are no checks.
+pub(crate) fn judge_console(seen: &Observed, scenario: &Scenario) -> Option<Check> {
+    if !scenario.expect.no_splat || seen.reports.is_empty() {
+        return None;
+    }
+    let count = seen.console.unexpected().count();
+    #[expect(clippy::cast_precision_loss, reason = "a console has no 2^53 lines")]
+    let measured = count as f64;
+    Some(Check {
+        name: "no_splat".into(),
+        step: None,
+        outcome: if count == 0 { Outcome::Pass } else { Outcome::Fail },
+        measured: Some(measured),
+        bound: Some(0.0),
+        unit: "lines".into(),
+        workers: Vec::new(),
+        detail: "complaints of the kernel on its console that no --allow-splat lets pass".into(),
+    })
+}
+
 /// What came back is an answer only if it answers what was asked.
 fn another_scenario(seen: &Observed, scenario: &Scenario) -> Option<(Verdict, String)> {
     let differs = seen.plan.as_ref().is_some_and(|plan| plan.scenario != *scenario);
@@ -194,7 +215,7 @@ fn another_scenario(seen: &Observed, scenario: &Scenario) -> Option<(Verdict, St
     differs.then(|| (Verdict::ReportLost, text.into()))
 }
 
-fn spoiled(seen: &Observed) -> Option<(Verdict, String)> {
+fn spoiled(seen: &Observed, no_splat: bool) -> Option<(Verdict, String)> {
     let dead: Vec<_> =
         seen.reports.iter().filter_map(|r| Some((r, r.exit_info.as_ref()?))).collect();
     if let Some((worker, how)) = dead.first() {
@@ -205,7 +226,7 @@ fn spoiled(seen: &Observed) -> Option<(Verdict, String)> {
             format!("{count} died; first worker {index} (tid {tid}): {how:?}"),
         ));
     }
-    let splat = seen.console.splats.iter().find(|splat| splat.allowed_by.is_none())?;
+    let splat = seen.console.unexpected().next().filter(|_| no_splat)?;
     Some((
         Verdict::Splat,
         format!(
@@ -218,6 +239,7 @@ fn spoiled(seen: &Observed) -> Option<(Verdict, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Progress;
     use crate::qemu::MachineTexts;
     use crate::run::console::Console;
     use guest_init::frame::Damage;
@@ -239,6 +261,7 @@ mod tests {
             }),
             notes: Vec::new(),
             reports: vec![WorkerReport::default()],
+            record: None,
             end: Some(End { reports: 1, ..End::default() }),
             damage: Damage::default(),
             unfinished: 0,
@@ -316,6 +339,18 @@ mod tests {
         assert_eq!(verdict(error), Verdict::GuestError);
         let foreign = |s: &mut Observed| s.hello = Some(Hello::default());
         assert_eq!(verdict(foreign), Verdict::GuestError);
+    }
+
+    #[test]
+    fn a_splat_is_a_verdict_unless_the_scenario_lets_it_pass() {
+        let mut seen = good();
+        let quiet = judge_console(&seen, &Scenario::default()).unwrap();
+        assert_eq!((quiet.outcome, quiet.measured), (Outcome::Pass, Some(0.0)));
+        let line = "[    1.0] WARNING: CPU: 0 PID: 1 at kernel/sched/core.c:1 x+0x1/0x2\n";
+        seen.console.push(line.as_bytes(), &Progress::new());
+        assert_eq!(judge_console(&seen, &Scenario::default()).unwrap().outcome, Outcome::Fail);
+        assert_eq!(spoiled(&seen, true).unwrap().0, Verdict::Splat);
+        assert_eq!(spoiled(&seen, false), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use guest_init::proto::{End, Hello, Message, Plan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use workloads::WorkerReport;
+use workloads::{RunRecord, WorkerReport};
 
 /// How often the serial files are looked at: often enough to react, rarely enough not to take
 /// the CPU from the guest.
@@ -47,6 +47,7 @@ pub(crate) struct Observed {
     pub(crate) plan: Option<Plan>,
     pub(crate) notes: Vec<String>,
     pub(crate) reports: Vec<WorkerReport>,
+    pub(crate) record: Option<RunRecord>,
     pub(crate) end: Option<End>,
     pub(crate) damage: Damage,
     pub(crate) unfinished: usize,
@@ -112,6 +113,7 @@ impl<'a> Watch<'a> {
             plan: None,
             notes: Vec::new(),
             reports: Vec::new(),
+            record: None,
             end: None,
             damage: Damage::default(),
             unfinished: 0,
@@ -236,6 +238,7 @@ impl<'a> Watch<'a> {
                 let elapsed = Duration::from_nanos(elapsed_ns).as_secs_f64();
                 self.progress.update(format!("measuring: {elapsed:.1} s, {iterations} iterations"));
             }
+            Message::Record(record) => self.seen.record = Some(*record),
             Message::Worker(report) => self.seen.reports.push(*report),
             // The first one counts: what follows an end is a consequence of it.
             Message::End(end) => {

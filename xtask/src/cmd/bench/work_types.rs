@@ -280,7 +280,7 @@ mod tests {
             for length in [Length::Iterations(1), Length::Time(SPAN)] {
                 let text = scenario(work_type, num_workers, &[0, 1], length).unwrap();
                 let parsed = Scenario::parse(&text).unwrap();
-                assert_eq!(parsed.workload.num_workers, num_workers, "{text}");
+                assert_eq!(parsed.workload.unwrap().num_workers, num_workers, "{text}");
                 assert_eq!(parsed.iterations.is_some(), matches!(length, Length::Iterations(_)));
             }
         }

@@ -1,10 +1,23 @@
-//! Scenario files: a workload with its duration, seed and expectations. Parsed and refused on
-//! the host, parsed again in the guest.
+//! Scenario files: workers, cgroups and steps with a duration, a seed and expectations. Parsed
+//! and refused on the host, parsed again in the guest; `plan` resolves them on a machine.
 
+mod cgroup;
 mod locate;
+mod machine;
+mod schema_key;
+mod size;
+mod step;
+mod swap;
 
-use crate::config::WorkloadConfig;
+pub(crate) use cgroup::DEFAULT_WEIGHT;
+pub use cgroup::{CgroupDef, CpuKnobs, CpuMax, MemoryKnobs};
+pub use machine::Machine;
+pub use size::Size;
+pub use step::{Hold, Op, Step};
+
+use crate::config::{ConfigError, WorkSpec, WorkloadConfig};
 use crate::expect::Expect;
+use crate::human::{HumanTime, OptionalTime};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -16,23 +29,42 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// A workload and what is to be found out with it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(transform = crate::schema::allow_schema_key)
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scenario {
     /// Names the run folder and the report.
     pub name: String,
-    /// How long to measure. With `iterations` it is the limit; default 5 s, or 60 s then.
-    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    /// What it is for, in one line.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub purpose: String,
+    /// How long to measure, default 5 s. With `iterations` it is the limit, default 60 s. With
+    /// steps the most that they may take, default the sum of their times.
+    #[serde(with = "OptionalTime", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// How long to run before the measurement begins.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "HumanTime")]
     pub warmup: Duration,
     /// Every random choice of the workload derives from it.
     pub seed: u64,
     /// End after this many iterations of each worker instead of after a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
-    /// What runs.
-    pub workload: WorkloadConfig,
+    /// The guest that it needs, where nobody asks for another.
+    #[serde(skip_serializing_if = "Machine::is_empty")]
+    pub machine: Machine,
+    /// What runs in the root cgroup; one spinning worker if there is nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadConfig>,
+    /// Cgroups that are there from the beginning, with their workers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cgroups: Vec<CgroupDef>,
+    /// What changes while it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// What must hold.
     pub expect: Expect,
 }
@@ -64,19 +96,30 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
+impl ScenarioError {
+    /// What is `broken` in the scenario that `text` holds, with its place there.
+    pub fn of(broken: ConfigError, text: &str) -> Self {
+        Self::at(broken.path, broken.why, text)
+    }
+
+    /// The same of the value at `path`.
+    pub fn at(mut path: String, message: String, text: &str) -> Self {
+        if is_bare_config(text) {
+            path = path.trim_start_matches("workload.").to_owned();
+        }
+        let (line, column) = locate::locate(text, &path).unwrap_or((0, 0));
+        Self { path, line, column, message }
+    }
+}
+
 impl Scenario {
     /// Parses a scenario, or a bare [`WorkloadConfig`], and checks all that needs no machine.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let bare = is_bare_config(text);
-        let scenario = match bare {
+        let scenario = match is_bare_config(text) {
             true => Self::of(traced(text)?),
             false => traced(text)?,
         };
-        scenario.checked(|(path, message)| {
-            let path = if bare { path.trim_start_matches("workload.").to_owned() } else { path };
-            let (line, column) = locate::locate(text, &path).unwrap_or((0, 0));
-            ScenarioError { path, line, column, message }
-        })
+        scenario.checked(|broken| ScenarioError::of(broken, text))
     }
 
     /// As [`Self::parse`], for guests: what is wrong is said without its path and a hint, because
@@ -87,17 +130,25 @@ impl Scenario {
             true => Self::of(plain(text)?),
             false => plain(text)?,
         };
-        scenario.checked(|(path, message)| ScenarioError { path, line: 0, column: 0, message })
+        scenario.checked(|ConfigError { path, why, .. }| ScenarioError {
+            path,
+            line: 0,
+            column: 0,
+            message: why,
+        })
     }
 
     fn of(workload: WorkloadConfig) -> Self {
-        Self { workload, ..Self::default() }
+        Self { workload: Some(workload), ..Self::default() }
     }
 
     fn checked(
-        self,
-        refuse: impl FnOnce((String, String)) -> ScenarioError,
+        mut self,
+        refuse: impl FnOnce(ConfigError) -> ScenarioError,
     ) -> Result<Self, ScenarioError> {
+        if self.workload.is_none() && self.cgroups.is_empty() && self.steps.is_empty() {
+            self.workload = Some(WorkloadConfig::default());
+        }
         match self.validate() {
             Ok(()) => Ok(self),
             Err(broken) => Err(refuse(broken)),
@@ -106,14 +157,40 @@ impl Scenario {
 
     /// How long the run may last.
     pub fn effective_duration(&self) -> Duration {
-        let default =
-            if self.iterations.is_some() { ITERATIONS_DURATION } else { DEFAULT_DURATION };
+        let default = match self.iterations {
+            Some(_) => ITERATIONS_DURATION,
+            None => self.time_of_steps().unwrap_or(DEFAULT_DURATION),
+        };
         self.duration.unwrap_or(default)
     }
 
-    /// The first field that cannot be as it is, with the reason.
-    pub fn validate(&self) -> Result<(), (String, String)> {
-        let refuse = |path: &str, why: String| Err((path.to_owned(), why));
+    /// Every set of workers in it, those of later steps too.
+    pub fn all_specs(&self) -> Vec<WorkSpec> {
+        let later = self.steps.iter().flat_map(|step| &step.ops).flat_map(|op| match op {
+            Op::AddCgroup(def) => def.works.clone(),
+            Op::Spawn { work, .. } => vec![(**work).clone()],
+            _ => Vec::new(),
+        });
+        let workload = self.workload.iter().flat_map(WorkloadConfig::specs);
+        let cgroups = self.cgroups.iter().flat_map(|def| def.works.iter().cloned());
+        workload.chain(cgroups).chain(later).collect()
+    }
+
+    /// The sum of the times of the steps, if all of them say theirs.
+    fn time_of_steps(&self) -> Option<Duration> {
+        let time = |step: &Step| match step.hold {
+            Hold::Time(time) => Some(time),
+            Hold::Loop { time, .. } => time,
+            Hold::Rest | Hold::Fraction(_) => None,
+        };
+        let sum = |sum: Duration, step| sum.checked_add(time(step)?);
+        if self.steps.is_empty() { None } else { self.steps.iter().try_fold(Duration::ZERO, sum) }
+    }
+
+    /// The first field that cannot be as it is, whatever the machine. [`Self::plan`] looks at the
+    /// rest.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |path: &str, why: String| Err(ConfigError::new(path, why));
         let duration = self.effective_duration();
         if duration.is_zero() || duration > MAX_DURATION {
             return refuse("duration", format!("is {duration:?}; up to {MAX_DURATION:?} can run"));
@@ -127,17 +204,37 @@ impl Scenario {
         if self.iterations.is_some() && !self.warmup.is_zero() {
             return refuse("warmup", "has no meaning in a run that ends by `iterations`".into());
         }
-        if let Some(index) = self.expect.fairness_min.filter(|i| !(0.0..=1.0).contains(i)) {
-            return refuse("expect.fairness_min", format!("is {index}; Jain's index is 0 to 1"));
+        self.expect.validate().map_err(|e| e.below("expect."))?;
+        if let Some(workload) = &self.workload {
+            workload.validate_in_scenario().map_err(|e| e.below("workload."))?;
         }
-        self.workload.validate().map_err(|e| (format!("workload.{}", e.path), e.why))
+        for (at, def) in self.cgroups.iter().enumerate() {
+            def.validate().map_err(|e| e.below(&format!("cgroups[{at}].")))?;
+        }
+        for (at, step) in self.steps.iter().enumerate() {
+            if let Some(expect) = &step.expect {
+                expect.validate().map_err(|e| e.below(&format!("steps[{at}].expect.")))?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Whether the file holds no field that only a scenario has.
 fn is_bare_config(text: &str) -> bool {
-    const SCENARIO_FIELDS: [&str; 7] =
-        ["name", "duration", "warmup", "seed", "iterations", "workload", "expect"];
+    const SCENARIO_FIELDS: [&str; 11] = [
+        "name",
+        "purpose",
+        "duration",
+        "warmup",
+        "seed",
+        "iterations",
+        "machine",
+        "workload",
+        "cgroups",
+        "steps",
+        "expect",
+    ];
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
         Ok(fields) => !SCENARIO_FIELDS.iter().any(|name| fields.contains_key(*name)),
         // Not JSON, or not an object: the typed parse says so with the place.
@@ -148,7 +245,8 @@ fn is_bare_config(text: &str) -> bool {
 /// The value in `text`; what is wrong is said with its path and the nearest known name.
 fn traced<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ScenarioError> {
     refuse_array(text)?;
-    let mut reader = serde_json::Deserializer::from_str(text);
+    let text = schema_key::blanked(text);
+    let mut reader = serde_json::Deserializer::from_str(&text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();
         let plain = located(e.inner());
@@ -165,7 +263,7 @@ fn traced<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ScenarioError> 
 
 fn plain<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ScenarioError> {
     refuse_array(text)?;
-    serde_json::from_str(text).map_err(|e| located(&e))
+    serde_json::from_str(&schema_key::blanked(text)).map_err(|e| located(&e))
 }
 
 /// serde would take an array as the fields in order.
@@ -198,8 +296,8 @@ mod tests {
     #[test]
     fn an_empty_object_is_one_spinner_for_five_seconds() {
         let scenario = Scenario::parse("{}").unwrap();
-        assert_eq!(scenario.workload.work_type, WorkType::SpinWait);
         assert_eq!(scenario.effective_duration(), Duration::from_secs(5));
+        assert_eq!(scenario.workload.unwrap().work_type, WorkType::SpinWait);
     }
 
     #[test]
@@ -218,6 +316,23 @@ mod tests {
         let scenario = Scenario::parse(text).unwrap();
         let resolved = serde_json::to_string(&scenario).unwrap();
         assert_eq!(Scenario::parse(&resolved).unwrap(), scenario);
+    }
+
+    #[test]
+    fn a_file_may_name_its_schema_and_the_scenario_does_not() {
+        for text in [
+            r#"{"$schema":"s.json","seed":3}"#,
+            r#"{"num_workers":2,"$schema":"s.json"}"#,
+            r#"{"$schema":"s.json"}"#,
+        ] {
+            let scenario = Scenario::parse(text).unwrap();
+            assert!(!serde_json::to_string(&scenario).unwrap().contains("$schema"), "{text}");
+            assert_eq!(Scenario::parse_again(text), Ok(scenario), "{text}");
+        }
+        let below = refusal(r#"{"workload":{"$schema":"s.json"}}"#);
+        assert!(below.contains("`workload.$schema` unknown field"), "{below}");
+        let error = refusal("{\"$schema\":\"s.json\",\n\"seed\":-1}");
+        assert!(error.starts_with("line 2 column 9: `seed`"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,214 @@
+//! Whether CPU time follows all weights together, of cgroups and of nice levels. Called by
+//! `judge`.
+
+use super::check::{Reading, float};
+use super::part::{Part, Window};
+use super::place::listed;
+use super::sets::jain;
+use super::share::{Runner, entitlements, limited};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Jain's index of CPU time by what each worker is entitled to.
+pub(super) fn fairness(part: &Part<'_>, least: f64) -> Vec<Reading> {
+    match shares(part) {
+        Ok(shares) if shares.len() < 2 => vec![Reading::none("there are no two workers")],
+        Ok(shares) => vec![index_of(&shares, least)],
+        Err(why) => vec![Reading::none(why)],
+    }
+}
+
+/// CPU time by what it should be, of each worker.
+fn shares(part: &Part<'_>) -> Result<BTreeMap<usize, f64>, String> {
+    let mut times: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for window in &part.windows {
+        let of_window = in_window(part, window);
+        let of_window = of_window.map_err(|why| format!("{why}{}", window.suffix(part)))?;
+        for (worker, used_ns, entitled_ns) in of_window {
+            let (used, entitled) = times.entry(worker).or_default();
+            *used += used_ns;
+            *entitled += entitled_ns;
+        }
+    }
+    let share = |(worker, (used, entitled)): (usize, (f64, f64))| {
+        Some((worker, used / entitled)).filter(|(_, share)| share.is_finite())
+    };
+    Ok(times.into_iter().filter_map(share).collect())
+}
+
+/// Each worker that ran in it, with its CPU time and what it was entitled to.
+fn in_window(part: &Part<'_>, window: &Window<'_>) -> Result<Vec<(usize, f64, f64)>, String> {
+    let scene = window.scene()?;
+    let runners = window.workers.iter().filter_map(|w| Runner::of(part, window, scene, w));
+    let runners = runners.collect::<Result<Vec<_>, _>>()?;
+    let Some(cpus) = same_cpus(&runners)? else { return Ok(Vec::new()) };
+    if let Some(path) = runners.iter().find_map(|r| limited(scene, r.path)) {
+        return Err(format!("`{path}` has a quota"));
+    }
+    let wall_ns = window.workers.iter().map(|w| w.wall_time_ns).max().unwrap_or(0);
+    let entitled = entitlements(scene, &runners, float(cpus.len() as u64));
+    let of_one = |runner: &Runner<'_>| {
+        let share = entitled.get(&runner.worker).copied().unwrap_or(0.0);
+        (runner.worker, runner.cpu_ns, share * float(wall_ns))
+    };
+    Ok(runners.iter().map(of_one).collect())
+}
+
+fn index_of(shares: &BTreeMap<usize, f64>, least: f64) -> Reading {
+    let values: Vec<f64> = shares.values().copied().collect();
+    let mean = values.iter().sum::<f64>() / float(values.len() as u64);
+    let by_share = |a: &(&usize, &f64), b: &(&usize, &f64)| a.1.total_cmp(b.1);
+    let ends = shares.iter().min_by(by_share).zip(shares.iter().max_by(by_share));
+    let what = ends.map_or_else(String::new, |((low, least), (high, most))| {
+        let (least, most) = (least / mean, most / mean);
+        format!("worker {low} had {least:.2} of its share, worker {high} {most:.2}")
+    });
+    // One at least is so far off, or the index would not be so low.
+    let off = |(_, share): &(&usize, &f64)| (*share / mean - 1.0).abs() >= 1.0 - least;
+    let workers = shares.iter().filter(off).map(|(worker, _)| *worker).collect();
+    let value = jain(&values).ok_or_else(|| "no worker used CPU time".to_owned());
+    Reading { workers, what, value }
+}
+
+/// The CPUs that all runners may use, if there are runners.
+fn same_cpus<'a>(runners: &'a [Runner<'_>]) -> Result<Option<&'a BTreeSet<usize>>, String> {
+    let Some(first) = runners.first() else { return Ok(None) };
+    match runners.iter().find(|runner| runner.cpus != first.cpus) {
+        None => Ok(Some(&first.cpus)),
+        Some(other) => Err(format!(
+            "worker {} may use {} and worker {} {}",
+            first.worker,
+            listed(&first.cpus),
+            other.worker,
+            listed(&other.cpus)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Case;
+    use super::super::{Check, Outcome};
+
+    fn judged(scenario: &str, cpu_ms: &[u64]) -> Check {
+        let json = format!(r#"{{"expect":{{"weighted_fairness_min":0.95}},{scenario}}}"#);
+        Case::new(&json).cpu_ms(cpu_ms).check("weighted_fairness_min")
+    }
+
+    fn why(scenario: &str) -> String {
+        let check = judged(scenario, &[500; 4]);
+        assert_eq!(check.outcome, Outcome::Inconclusive, "{check:?}");
+        check.detail
+    }
+
+    #[test]
+    fn nice_levels_are_weights() {
+        // 1024 and 335 share one CPU, as both are kept to it.
+        let pinned = r#""workload":{"affinity":{"Exact":[0]},
+            "composed":[{"num_workers":1,"nice":5,"affinity":{"Exact":[0]}}]}"#;
+        let check = judged(pinned, &[753, 247]);
+        assert_eq!(check.outcome, Outcome::Pass, "{check:?}");
+        assert!(check.measured.unwrap() > 0.999, "{check:?}");
+        let check = judged(pinned, &[500, 500]);
+        assert_eq!((check.outcome, &check.workers[..]), (Outcome::Fail, &[0, 1][..]));
+        assert!(
+            check.detail.contains("worker 0 had 0.49 of its share, worker 1 1.51"),
+            "{check:?}"
+        );
+    }
+
+    #[test]
+    fn nobody_is_entitled_to_more_than_one_cpu() {
+        let alone = r#""workload":{"nice":-10,"composed":[{"num_workers":1,"nice":10}]}"#;
+        assert_eq!(judged(alone, &[1000, 1000]).outcome, Outcome::Pass);
+        assert_eq!(judged(alone, &[1000, 500]).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn cgroups_compete_as_wholes_with_the_tasks_beside_them() {
+        // The root's task and `a` have a CPU each; three workers share that of `a`.
+        let tree = r#""workload":{},"cgroups":[{"name":"a","works":[{"num_workers":3}]}]"#;
+        assert_eq!(judged(tree, &[1000, 333, 333, 333]).outcome, Outcome::Pass);
+        assert_eq!(judged(tree, &[500, 500, 500, 500]).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn weights_multiply_down_the_tree() {
+        // `a` has 3/4 of two CPUs, of which `a/x` has 1/3: half a CPU; `a/y` one, `b` half a CPU.
+        let tree = |idle: &str| {
+            format!(
+                r#""cgroups":[{{"name":"a","cpu":{{"weight":300}}}},
+                {{"name":"a/x","cpu":{{"weight":50}},"works":[{{"num_workers":2}}]}},
+                {{"name":"a/y","works":[{{}}]}},{{"name":"b"{idle},"works":[{{}}]}}]"#
+            )
+        };
+        assert_eq!(judged(&tree(""), &[250, 250, 1000, 500]).outcome, Outcome::Pass);
+        assert_eq!(judged(&tree(""), &[500, 500, 500, 500]).outcome, Outcome::Fail);
+        // An idle cgroup has almost nothing, and a worker no more than one CPU.
+        let idle = tree(r#","cpu":{"idle":true}"#);
+        assert_eq!(judged(&idle, &[499, 499, 1000, 2]).outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn shares_of_steps_add_up_in_the_run() {
+        let json = r#""cgroups":[{"name":"a","cpuset":{"Exact":[0]},"works":[{}]},
+            {"name":"b","cpuset":{"Exact":[0]},"works":[{}]}],
+            "steps":[{"hold":{"Time":"1s"}},
+                {"hold":{"Time":"1s"},"ops":[{"SetCpu":{"cgroup":"a","cpu":{"weight":300}}}]}]"#;
+        let json = format!(r#"{{"expect":{{"weighted_fairness_min":0.99}},{json}}}"#);
+        let ms = |ms: u64| Some(ms * 1_000_000);
+        let case = Case::new(&json)
+            .with(0, |r| r.steps[1].cpu_time_ns = ms(750))
+            .with(1, |r| r.steps[1].cpu_time_ns = ms(250));
+        let check = case.check("weighted_fairness_min");
+        assert_eq!(check.outcome, Outcome::Pass, "{check:?}");
+        // As if the weight had never been changed.
+        let check = Case::new(&json).check("weighted_fairness_min");
+        assert_eq!(check.outcome, Outcome::Fail, "{check:?}");
+    }
+
+    #[test]
+    fn who_is_frozen_has_no_share() {
+        let json = r#""cgroups":[{"name":"a","works":[{"num_workers":2}]},{"name":"b","works":[{}]}],
+            "steps":[{"ops":[{"Freeze":"b"}],"hold":{"Time":"1s"}},
+                     {"ops":[{"Freeze":"a"}],"hold":{"Time":"1s"}}]"#;
+        assert_eq!(judged(json, &[1000, 1000, 0]).outcome, Outcome::Pass);
+        assert_eq!(judged(json, &[1000, 500, 0]).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn what_weights_do_not_decide_is_inconclusive_with_the_reason() {
+        let two = r#""workload":{"composed":[{"num_workers":1"#;
+        let with = |field: &str| why(&format!(r"{two},{field}}}]}}"));
+        assert!(with(r#""sched_policy":{"Fifo":10}"#).contains("worker 1 runs under Fifo(10)"));
+        let churn = with(r#""work_type":"NiceSweep""#);
+        assert!(churn.contains("worker 1 is a NiceSweep, which changes its own share"), "{churn}");
+        let differ = with(r#""affinity":{"Exact":[1]}"#);
+        assert!(differ.contains("worker 0 may use CPUs 0-1 and worker 1 CPU 1"), "{differ}");
+        let limited = r#""cgroups":[{"name":"a","cpu":{"max":{"quota":"50ms"}},"works":[{},{}]}]"#;
+        assert!(why(limited).ends_with("`a` has a quota"));
+        assert!(why(r#""workload":{}"#).ends_with("no two workers"));
+        let looped = r#""cgroups":[{"name":"a","works":[{}]},{"name":"b","works":[{}]}],"steps":[
+            {"ops":[{"Spawn":{"cgroup":"a","work":{}}}],"hold":{"Loop":{"interval":"3s"}}}]"#;
+        assert!(why(looped).ends_with("cgroups change meanwhile in step 0"));
+    }
+
+    #[test]
+    fn who_slept_or_left_did_not_ask_for_its_share() {
+        let case = || {
+            let json = r#"{"expect":{"weighted_fairness_min":0.95},"workload":{"num_workers":2}}"#;
+            Case::new(json).with(0, |r| r.voluntary_switches = Some(5))
+        };
+        // It blocked, but ran or waited most of the time.
+        assert_eq!(case().outcome("weighted_fairness_min"), Outcome::Pass);
+        let slept = case().with(0, |r| r.run_delay_ns = Some(0)).check("weighted_fairness_min");
+        assert_eq!(slept.outcome, Outcome::Inconclusive);
+        assert!(slept.detail.contains("worker 0 slept: it wanted a CPU 50 %"), "{slept:?}");
+        let left = case().with(1, |r| r.wall_time_ns /= 2).check("weighted_fairness_min");
+        assert!(left.detail.contains("worker 1 was there for 50 %"), "{left:?}");
+        let chose = case().with(1, |r| r.sched_policy = Some("SCHED_FIFO 1".into()));
+        let chose = chose.check("weighted_fairness_min");
+        assert!(chose.detail.contains("worker 1 ran under SCHED_FIFO 1"), "{chose:?}");
+        let unknown = case().with(1, |r| r.cpu_time_ns = None).check("weighted_fairness_min");
+        assert_eq!(unknown.outcome, Outcome::Inconclusive);
+    }
+}

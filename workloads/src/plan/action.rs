@@ -1,0 +1,59 @@
+//! What an operation comes to: single things that the runner does, with everything resolved.
+
+use crate::config::Placement;
+
+/// One thing to do. Crews and steps are named by their index in the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    /// mkdir.
+    Create {
+        path: String,
+    },
+    /// Thaws what is frozen, takes every task out, rmdir.
+    Remove {
+        path: String,
+    },
+    /// A control file of a cgroup.
+    Write {
+        path: String,
+        file: &'static str,
+        value: String,
+    },
+    /// All CPUs of the parent again.
+    ClearCpus {
+        path: String,
+    },
+    Freeze {
+        path: String,
+    },
+    Thaw {
+        path: String,
+    },
+    /// Makes the workers of a crew in their cgroup; they pass the gate together with all others,
+    /// or at once if it is open.
+    Start(usize),
+    /// Stops these crews and takes their reports.
+    Stop(Vec<usize>),
+    /// Moves tasks; with the root as `from` those of the crews.
+    Move {
+        from: String,
+        to: String,
+        crews: Vec<usize>,
+    },
+    /// Sets the affinity of one set of workers.
+    Affinity {
+        crew: usize,
+        set: usize,
+        placement: Placement,
+    },
+    /// Takes a CPU on or off line.
+    Cpu {
+        id: usize,
+        online: bool,
+    },
+    /// A file that the kernel reads.
+    Knob {
+        path: String,
+        value: String,
+    },
+}

@@ -1,0 +1,123 @@
+//! Runs one planned scenario on this machine from the first cgroup to the last report. Called by
+//! the guest's runner and by `xtask host`.
+
+mod record;
+mod sample;
+mod stage;
+mod steps;
+mod usage;
+
+pub use record::{CgroupUse, RunRecord, StepRecord};
+
+use crate::handle::{IoPlace, SpawnError};
+use crate::plan::Plan;
+use crate::report::WorkerReport;
+use crate::scenario::Scenario;
+pub(crate) use sample::Subject;
+use stage::Stage;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often the caller hears of a running workload.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the machine offers to the run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Where the I/O types work.
+    pub io: IoPlace,
+    /// The folder in which the cgroups of the scenario are made; none where cgroup v2 is not
+    /// mounted.
+    pub cgroups: Option<PathBuf>,
+}
+
+/// What happens while a scenario runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Every worker that begins with the run waits at the gate.
+    Ready {
+        /// Their thread ids, in report order.
+        pids: Vec<i32>,
+    },
+    /// The gate is open and the warm-up, if there is one, is over.
+    Measuring,
+    /// The operations of a step are about to be done.
+    Step {
+        /// Its index.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
+    /// The run goes on.
+    Tick {
+        /// Since the measurement began.
+        elapsed: Duration,
+        /// Iterations of all running workers together.
+        iterations: u64,
+        /// Workers that have ended already.
+        ended: usize,
+    },
+    /// The stop was given.
+    Stopping,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunOutcome {
+    /// One report a worker that was started, in the order of their indices.
+    pub workers: Vec<WorkerReport>,
+    /// What was read from outside of them.
+    pub record: RunRecord,
+    /// Why the run could not go on to its end, if it could not. Reports are then those of what
+    /// had begun.
+    pub error: Option<String>,
+}
+
+/// Runs `plan`, which was made from `scenario` on this machine.
+pub fn run(
+    scenario: &Scenario,
+    plan: &Plan,
+    options: &RunOptions,
+    on_event: &mut dyn FnMut(Event),
+) -> RunOutcome {
+    let mut stage = Stage::new(scenario, plan, options);
+    let error = play(&mut stage, scenario, on_event).err();
+    on_event(Event::Stopping);
+    stage.close(error)
+}
+
+/// The run up to its stop. An error is a sentence that says where in the scenario it happened.
+fn play(
+    stage: &mut Stage<'_>,
+    scenario: &Scenario,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<(), String> {
+    let plan = stage.plan;
+    stage.do_all("the start", &plan.setup)?;
+    on_event(Event::Ready { pids: stage.pids() });
+    stage.open_gate();
+    if !scenario.warmup.is_zero() {
+        stage.wait_until(Instant::now() + scenario.warmup, &mut |_| ()).map_err(sentence)?;
+        stage.restart_measurement();
+    }
+    on_event(Event::Measuring);
+    stage.begin_measurement();
+    match plan.steps.is_empty() {
+        true => measure(stage, plan.length(scenario), on_event),
+        false => steps::play(stage, on_event),
+    }
+}
+
+/// One state until the duration is over or everyone has ended.
+fn measure(
+    stage: &mut Stage<'_>,
+    duration: Duration,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<(), String> {
+    let until = stage.began + duration;
+    stage.wait_until(until, on_event).map_err(sentence)
+}
+
+fn sentence(error: SpawnError) -> String {
+    error.to_string()
+}

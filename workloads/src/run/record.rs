@@ -1,0 +1,78 @@
+//! What is read from outside of the workers: cgroups, times of steps. Made by `stage` and `steps`,
+//! sent to the host, judged by `expect`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The run as its runner saw it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct RunRecord {
+    /// CLOCK_MONOTONIC from the start of the measurement to the stop.
+    pub wall_time_ns: u64,
+    /// What each cgroup used in the measurement, by path. One that was removed is not here, but
+    /// in the steps that it was there for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub cgroups: BTreeMap<String, CgroupUse>,
+    /// Steps in order, as far as the run came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepRecord>,
+    /// Settings that this kernel does not have, and so were not made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_applied: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct StepRecord {
+    /// As in the scenario, or its number.
+    pub name: String,
+    /// When its operations began, from the start of the measurement.
+    pub began_ns: u64,
+    /// How long they took, in a loop those of the first round.
+    pub operations_ns: u64,
+    /// How long it was held after them; what is counted by step is counted in this time.
+    pub held_ns: u64,
+    /// How often the operations were done.
+    pub rounds: usize,
+    /// What each cgroup used while it was held, by path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub cgroups: BTreeMap<String, CgroupUse>,
+}
+
+/// What a cgroup used between two readings of `cpu.stat`. The kernel brings a running task's
+/// time up to date at ticks and switches, so that both ends are within a tick a CPU.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct CgroupUse {
+    /// CLOCK_MONOTONIC between the readings.
+    pub wall_time_ns: u64,
+    /// CPU time of all tasks in it and below, ended ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_time_ns: Option<u64>,
+    /// Periods of the quota in which it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub periods: Option<u64>,
+    /// Those in which it used its quota up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_periods: Option<u64>,
+    /// Time that its tasks were kept from running on each CPU, summed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_ns: Option<u64>,
+    /// `cpu.max` at the end, as the kernel prints it: quota and period in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_max: Option<String>,
+    /// `cpu.weight` at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<u64>,
+    /// `cpuset.cpus.effective` at the end, as `0-3,8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus_effective: Option<String>,
+    /// What could not be read, with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unavailable: BTreeMap<String, String>,
+}

@@ -1,0 +1,36 @@
+//! The guest that a scenario needs. `workloads` knows nothing of virtual machines: this is text
+//! for whoever makes one, in the form of its command line.
+
+use serde::{Deserialize, Serialize};
+
+/// Defaults for the options of `xtask vm` with these names.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Machine {
+    /// `--machine`: a ready one by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// `--cpus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u16>,
+    /// `--topology`, as `1s2c2t`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<String>,
+    /// `--numa`, as `2` or `0-1:512M,-:256M`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa: Option<String>,
+    /// `--numa-distance`, as `21`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa_distance: Option<String>,
+    /// `--memory`, as `1G`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+}
+
+impl Machine {
+    /// Whether any will do.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,196 @@
+//! What a worker counts within each step of a scenario, beside the whole run. Called by `Worker`
+//! when it sees that the run has gone on to another phase, and at the end.
+
+use super::{Gap, Worker};
+use crate::clock;
+use crate::histogram::{LatencySummary, Samples};
+use crate::report::{Latency, StepReport};
+use crate::sys::shared::Phase;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Bits of the phase word that count restarts; those below count phases.
+const RESTART_SHIFT: u32 = 16;
+
+/// Whether two phase words differ in the number of restarts.
+pub(super) fn restarted(was: u32, is: u32) -> bool {
+    was >> RESTART_SHIFT != is >> RESTART_SHIFT
+}
+
+/// The word after one more restart.
+pub(crate) const RESTART: u32 = 1 << RESTART_SHIFT;
+
+/// Phases of a run: 0 before the first step, 2k + 1 while the operations of step k are done,
+/// 2k + 2 while it is held.
+pub(crate) fn phases(steps: usize) -> usize {
+    2 * steps + 1
+}
+
+/// The phase in which the operations of `step` are done; the next one is its hold.
+pub(crate) fn phase_of_ops(step: usize) -> usize {
+    2 * step + 1
+}
+
+fn index(word: u32) -> usize {
+    (word & (RESTART - 1)) as usize
+}
+
+/// A finished part of the run, as one worker saw it.
+#[derive(Debug)]
+pub(super) struct Slice {
+    phase: usize,
+    latency: BTreeMap<Latency, LatencySummary>,
+    pub(super) gap: Gap,
+    cpus_used: BTreeSet<usize>,
+}
+
+impl Worker<'_> {
+    /// The run has gone on: what was counted so far belongs to the phases that are over. A gap
+    /// that spans a beginning is split there, and is whole in the account of the run.
+    #[cold]
+    pub(super) fn enter_phase(&mut self, word: u32) {
+        let now_ns = clock::monotonic_ns();
+        let (old, new) = (index(self.phase), index(word));
+        let from_ns = self.seen_ns;
+        let whole = self.gap_of(now_ns.saturating_sub(from_ns), now_ns);
+        let part = |phase: usize| {
+            let begins_ns = began_ns(self.seat.phases, phase).max(from_ns);
+            let ends_ns = match phase {
+                last if last == new => now_ns,
+                phase => began_ns(self.seat.phases, phase + 1).max(from_ns),
+            };
+            self.gap_of(ends_ns.saturating_sub(begins_ns), ends_ns)
+        };
+        let skipped: Vec<Slice> =
+            (old + 1..new).map(|phase| Slice::idle(phase, part(phase))).collect();
+        let (last_of_old, first_of_new) = (part(old), part(new));
+        self.longest = self.longest.max(whole);
+        self.gap = self.gap.max(last_of_old);
+        self.close_slice();
+        self.slices.extend(skipped);
+        self.gap = first_of_new;
+        self.phase = word;
+        self.last_cpu = usize::MAX;
+        self.seen(now_ns);
+    }
+
+    /// The longest gap so far. Whoever was frozen in the middle of an iteration has not seen yet
+    /// that the run has gone on: the gap is not all of the phase that it knows.
+    #[cold]
+    pub(super) fn note_gap(&mut self, gap_ns: u64, now_ns: u64) {
+        let word = self.seat.control.phase.load(Relaxed);
+        match word == self.phase || restarted(self.phase, word) {
+            true => self.gap = self.gap_of(gap_ns, now_ns),
+            false => self.enter_phase(word),
+        }
+    }
+
+    /// Puts what has been counted since the last phase began among the slices.
+    fn close_slice(&mut self) {
+        let latency = summaries(&self.samples);
+        self.samples = Default::default();
+        self.longest = self.longest.max(self.gap);
+        self.slices.push(Slice {
+            phase: index(self.phase),
+            latency,
+            gap: std::mem::take(&mut self.gap),
+            cpus_used: std::mem::take(&mut self.cpus_used),
+        });
+    }
+
+    /// Latencies, the longest gap and CPUs of the whole run, and what of them belongs to each
+    /// step. In a run without steps there is nothing but the whole.
+    pub(super) fn whole_and_parts(
+        &mut self,
+    ) -> (BTreeMap<Latency, LatencySummary>, Gap, BTreeSet<usize>, Vec<StepReport>) {
+        if self.slices.is_empty() && index(self.phase) == 0 {
+            let cpus_used = std::mem::take(&mut self.cpus_used);
+            return (summaries(&self.samples), self.gap, cpus_used, Vec::new());
+        }
+        self.close_slice();
+        let merged = |kind: &Latency| {
+            let parts = self.slices.iter().filter_map(|slice| slice.latency.get(kind));
+            Some((*kind, LatencySummary::merged(parts)?))
+        };
+        let latency = Latency::ALL.iter().filter_map(merged).collect();
+        let cpus = self.slices.iter().flat_map(|slice| slice.cpus_used.iter().copied()).collect();
+        let parts = self.slices.iter().filter_map(Slice::report).collect();
+        (latency, self.longest, cpus, parts)
+    }
+}
+
+impl Slice {
+    /// A phase in which the worker did not get as far as its next checkpoint.
+    fn idle(phase: usize, gap: Gap) -> Self {
+        Self { phase, latency: BTreeMap::new(), gap, cpus_used: BTreeSet::new() }
+    }
+
+    /// The account of a step that was held; what passed during operations is in the whole only.
+    fn report(&self) -> Option<StepReport> {
+        let step = self.phase.checked_sub(2).filter(|phase| phase.is_multiple_of(2))? / 2;
+        Some(StepReport {
+            step,
+            max_gap_ns: Some(self.gap.wall_ns),
+            cpus_used: self.cpus_used.clone(),
+            latency: self.latency.clone(),
+            ..StepReport::default()
+        })
+    }
+}
+
+fn began_ns(phases: &[Phase], phase: usize) -> u64 {
+    phases.get(phase).map_or(0, |phase| phase.began_ns.load(Relaxed))
+}
+
+fn summaries(
+    samples: &[Option<Box<Samples>>; Latency::COUNT],
+) -> BTreeMap<Latency, LatencySummary> {
+    let known = |kind: &Latency| Some((*kind, samples[*kind as usize].as_ref()?.summary()?));
+    Latency::ALL.iter().filter_map(known).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::IoPlace;
+    use crate::sys::shared::{Control, Shared, Slot};
+    use crate::worker::Seat;
+
+    #[test]
+    fn a_gap_in_mid_iteration_is_split_where_the_run_went_on() {
+        const MS: u64 = 1_000_000;
+        let (control, slots) =
+            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
+        let began = Shared::<Phase>::new(phases(2)).unwrap();
+        let io = IoPlace::default();
+        let mut worker = Worker::new(Seat {
+            control: &control[0],
+            slot: &slots[0],
+            phases: &began,
+            index: 0,
+            position: 0,
+            lines: &[],
+            pipes: &[],
+            events: None,
+            io: &io,
+            limit: u64::MAX,
+            seed: 0,
+        });
+        let held = |step| phase_of_ops(step) + 1;
+        control[0].phase.store(held(0).try_into().unwrap(), Relaxed);
+        control[0].opened_ns.store(clock::monotonic_ns(), Relaxed);
+        worker.begin();
+        worker.next();
+        let seen_ns = worker.stamp();
+        for (phase, after_ns) in [(phase_of_ops(1), MS), (held(1), 2 * MS)] {
+            began[phase].began_ns.store(seen_ns + after_ns, Relaxed);
+        }
+        control[0].phase.store(held(1).try_into().unwrap(), Relaxed);
+        while clock::monotonic_ns() < seen_ns + 5 * MS {}
+        worker.stamp();
+        let (_, whole, _, steps) = worker.whole_and_parts();
+        let gaps: Vec<u64> = steps.iter().filter_map(|step| step.max_gap_ns).collect();
+        assert_eq!((gaps.len(), gaps[0]), (2, MS));
+        assert!(gaps[1] >= 3 * MS && whole.wall_ns >= 5 * MS, "{gaps:?}, {whole:?}");
+    }
+}
