@@ -24,6 +24,11 @@ const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("orphans", orphans),
     ("count-zombies", count_zombies),
     ("eat-memory", eat_memory),
+    ("lift-quota", |stop| turn("/sys/fs/cgroup/limited/cpu.max", "max", stop)),
+    ("level-weights", |stop| turn("/sys/fs/cgroup/heavy/cpu.weight", "100", stop)),
+    ("widen-cpuset", |stop| turn("/sys/fs/cgroup/narrow/cpuset.cpus", "0-1", stop)),
+    ("freeze-victim", freeze_victim),
+    ("press-one", press_one),
     ("warn", |stop| say_once("WARNING: CPU: 0 PID: 1 at nowhere/in/particular.c:1", stop)),
 ];
 
@@ -63,6 +68,35 @@ fn panic_init(stop: &AtomicBool) -> WorkerReport {
 fn say_once(line: &str, stop: &AtomicBool) -> WorkerReport {
     write("/dev/kmsg", line);
     wait(stop)
+}
+
+/// Turns a knob behind the back of the run.
+fn turn(path: &str, value: &str, stop: &AtomicBool) -> WorkerReport {
+    write(path, value);
+    sleep_until(stop)
+}
+
+/// Keeps a cgroup from running until the stop.
+fn freeze_victim(stop: &AtomicBool) -> WorkerReport {
+    const FREEZE: &str = "/sys/fs/cgroup/victim/cgroup.freeze";
+    write(FREEZE, "1");
+    let report = sleep_until(stop);
+    write(FREEZE, "0");
+    report
+}
+
+/// Makes one of the workers called `pressed` as nice as can be.
+fn press_one(stop: &AtomicBool) -> WorkerReport {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pressed = entries.filter(|entry| {
+        let comm = std::fs::read_to_string(entry.path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == "pressed")
+    });
+    let pids = pressed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    if let Some(pid) = pids.min().and_then(Pid::from_raw) {
+        let _ = rustix::process::setpriority_process(Some(pid), 19);
+    }
+    sleep_until(stop)
 }
 
 /// Leaves children behind that PID 1 has to reap.
@@ -110,6 +144,14 @@ fn write(path: &str, text: &str) {
     if let Ok(mut file) = OpenOptions::new().write(true).open(path) {
         let _ = file.write_all(text.as_bytes());
     }
+}
+
+/// Waits without taking CPU time from those who are measured.
+fn sleep_until(stop: &AtomicBool) -> WorkerReport {
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    WorkerReport { work_units: 1, iterations: 1, ..WorkerReport::default() }
 }
 
 fn wait(stop: &AtomicBool) -> WorkerReport {

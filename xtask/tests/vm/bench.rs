@@ -53,6 +53,11 @@ impl Vm {
         self.init("observer-init")
     }
 
+    /// PID 1 with the work function that runs a list of scenarios.
+    pub(crate) fn many(self) -> Self {
+        self.init("many-init")
+    }
+
     fn init(self, example: &str) -> Self {
         let init = example_init(example).display().to_string();
         self.args(["--init", &init])
@@ -113,6 +118,11 @@ impl Run {
         assert_eq!(report["advice"].is_null(), verdict == "pass", "{all}");
         report
     }
+}
+
+/// The program under test.
+pub(crate) fn xtask() -> &'static str {
+    XTASK
 }
 
 /// The process id of QEMU below a running `xtask`.

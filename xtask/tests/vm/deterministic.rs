@@ -1,7 +1,7 @@
 //! `--deterministic`: the same inputs are the same bytes, other inputs are not, and what would
 //! break that is refused.
 
-use crate::bench::{Run, Vm, qemu_of};
+use crate::bench::{Run, Vm, of_workers, qemu_of};
 use serde_json::Value;
 
 /// Disk I/O, sleepers and pairs side by side.
@@ -35,6 +35,7 @@ fn two_runs_with_a_disk_are_the_same_bytes() {
     assert_eq!((&machine["deterministic"], &machine["icount_shift"]), (&true.into(), &1.into()));
     assert_eq!(report["totals"]["io"], "/dev/vda");
     assert!(report["totals"]["disk"]["writes"].as_u64().unwrap() > 16, "{}", report["totals"]);
+    assert!(report["totals"]["disk"]["flushes"].as_u64().unwrap() > 0, "{}", report["totals"]);
     // A request takes the 100 us of the device's timer, whatever the host's disk does.
     let fastest = &report["workers"][0]["latency"]["io"]["p50_ns"];
     assert!(fastest.as_u64().unwrap() > 100_000, "{fastest}");
@@ -51,6 +52,36 @@ fn four_cpus_are_the_same_bytes_and_another_seed_is_another_run() {
     let reseeded = deterministic(WAKE, &args).args(["--seed", "2"]).run().expect("pass", 0);
     let iterations = |report: &Value| report["workers"].as_array().unwrap().clone();
     assert_ne!(iterations(&report), iterations(&reseeded));
+}
+
+#[test]
+fn neighbours_that_never_pause_get_equal_turns() {
+    // Where QEMU starves one of them, it is the later one.
+    let scenario = r#"{"duration":"200ms","workload":{"work_type":"SpinWait","affinity":{"Exact":[1]},
+        "composed":[{"num_workers":1,"work_type":"SpinWait","affinity":{"Exact":[2]}}]}}"#;
+    let report = deterministic(scenario, &["--cpus", "4"]).run().expect("pass", 0);
+    let done = of_workers(&report, "iterations");
+    let (least, most) = (done.iter().min().unwrap(), done.iter().max().unwrap());
+    assert!(least * 10 > most * 9, "{done:?}");
+    let gaps = of_workers(&report, "max_gap_ns");
+    assert!(gaps.iter().all(|gap| *gap < 20_000_000), "{gaps:?}");
+}
+
+#[test]
+fn a_kernel_that_spins_while_it_starts_its_cpus_boots() {
+    let run = || deterministic(MIXED, &["--kernel", "bookworm"]).run();
+    let (one, other) = (run(), run());
+    one.expect("pass", 0);
+    assert_same_bytes(&one, &other);
+}
+
+#[test]
+fn a_guest_with_one_cpu_ends_by_itself() {
+    let run = deterministic(MIXED, &["--cpus", "1"]).run();
+    run.expect("pass", 0);
+    // QEMU ended by us would leave the console unfinished, at an instant of the host's.
+    let console = run.text("console.log");
+    assert!(console.contains("reboot: Power down"), "{console}");
 }
 
 #[test]
@@ -108,6 +139,7 @@ fn what_would_break_the_promise_is_refused_by_name() {
         (&["--disk", image], &[image, "--disk", "memory"]),
         (&["--disk", "1025K"], &["whole MiB"]),
         (&["--disk", "768M"], &["768 MiB in 1024 MiB", "--memory"]),
+        (&["--cpus", "128"], &["1s128c1t", "half as many CPUs"]),
     ];
     for (args, texts) in cases {
         let run = deterministic("{}", args).run();

@@ -9,6 +9,15 @@ fn scenario(name: &str) -> String {
     std::fs::read_to_string(repo.join("scenarios").join(name)).unwrap()
 }
 
+/// Why the published schema refuses `document`, if it does.
+fn refusal(schema: &str, document: &Value) -> Option<String> {
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let file = repo.join("docs/schema").join(schema);
+    let mut schemas = boon::Schemas::new();
+    let index = boon::Compiler::new().compile(file.to_str().unwrap(), &mut schemas).unwrap();
+    schemas.validate(document, index).err().map(|error| format!("{error:#}"))
+}
+
 /// What must be true of `wake.json` wherever it ran.
 fn wake_is_plausible(run: &Run) -> Value {
     let report = run.expect("pass", 0);
@@ -42,6 +51,8 @@ fn wake_on_the_default_kernel() {
     }
     assert!(run.stdout.contains("PASS: wake on Linux"), "{}", run.stdout);
     assert_eq!(run.json("scenario.json"), report["scenario"]);
+    assert_eq!(refusal("scenario.schema.json", &report["scenario"]), None);
+    assert_eq!(refusal("report.schema.json", &report), None);
 }
 
 #[test]
