@@ -29,6 +29,13 @@ impl Refusal {
         Self { exit_code: exit::BAD_INPUT, message: message.into(), fix: fix.into() }
     }
 
+    /// With one more way out.
+    #[must_use]
+    pub(crate) fn or(mut self, fix: &str) -> Self {
+        self.fix.push_str(fix);
+        self
+    }
+
     /// This host lacks something that the command needs: exit 3.
     pub(crate) fn host(message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { exit_code: exit::HOST, message: message.into(), fix: fix.into() }

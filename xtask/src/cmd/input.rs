@@ -49,7 +49,10 @@ impl Source {
     /// What `scenario`, which was read from here, comes to on a machine of this `topology`.
     pub(super) fn plan(&self, scenario: &Scenario, topology: &Topology) -> Result<Plan> {
         let plan = scenario.plan(topology);
-        plan.map_err(|broken| self.refusal(&ScenarioError::of(broken, &self.text)).into())
+        plan.map_err(|broken| {
+            let refusal = self.refusal(&ScenarioError::of(broken, &self.text));
+            refusal.or("; or give the guest more by --cpus, --topology or --numa").into()
+        })
     }
 
     /// The guest that the command line asks for, or else the scenario.
