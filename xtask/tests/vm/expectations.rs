@@ -138,7 +138,8 @@ fn memory_on_another_node_is_found() {
     let scenario = |nodes: &str| {
         format!(
             r#"{{"duration":"300ms","workload":{{"num_workers":2,"numa_node":0,
-                "mem_policy":{{"Bind":[{nodes}]}},"work_type":"PageFaultChurn"}},
+                "mem_policy":{{"Bind":[{nodes}]}},
+                "work_type":{{"CachePressure":{{"size_kb":16384}}}}}},
                 "expect":{{"numa_locality_min":0.5}}}}"#
         )
     };

@@ -27,9 +27,9 @@ fn a_group_that_does_not_divide_is_refused_with_its_line() {
 #[test]
 fn a_cpu_that_the_guest_does_not_have_is_refused() {
     let run = Vm::new(r#"{"affinity":{"Exact":[2]}}"#).run();
-    refused(&run, 2, &["CPU 2", "--cpus"]);
+    refused(&run, 2, &["CPUs 2 are not", "--cpus"]);
     let smt = Vm::new(r#"{"affinity":{"Exact":[4]}}"#).args(["--topology", "2c2t"]).run();
-    refused(&smt, 2, &["CPU 4", "CPUs 0 to 3", "--topology"]);
+    refused(&smt, 2, &["CPUs 4 are not", "CPUs 0-3", "--topology"]);
 }
 
 #[test]
