@@ -128,7 +128,7 @@ fn a_worker_kept_to_a_node_without_cpus_is_refused_before_the_boot() {
     let scenario = r#"{"workload":{"numa_node":1}}"#;
     let run = tcg(scenario, &["--machine", "cxl"]);
     assert_eq!(run.code, 2, "{}", run.stderr);
-    assert!(run.stderr.contains("node 1, which has no CPUs"), "{}", run.stderr);
+    assert!(run.stderr.contains("is 1, which has none of the set's CPUs"), "{}", run.stderr);
 }
 
 #[test]
