@@ -26,6 +26,8 @@ use std::time::Duration;
 /// A run by number as well as by time: more changes than this are a mistyped interval.
 const MAX_ACTIONS: usize = 20_000;
 const MAX_CGROUPS: usize = 2_000;
+/// Their phases must fit into half of a word, see `worker::phases`.
+const MAX_STEPS: usize = 10_000;
 
 /// A scenario on a machine.
 #[derive(Debug, Clone, PartialEq)]

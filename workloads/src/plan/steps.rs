@@ -1,8 +1,8 @@
 //! Steps with their times, loops unrolled into rounds. Called by `Scenario::plan`.
 
-use super::MAX_ACTIONS;
 use super::action::Action;
 use super::state::{Scene, State};
+use super::{MAX_ACTIONS, MAX_STEPS};
 use crate::config::ConfigError;
 use crate::scenario::{Hold, Op, Scenario, Step};
 use std::time::Duration;
@@ -48,6 +48,10 @@ pub(super) fn plan(
     }
     if scenario.iterations.is_some() {
         let why = "are held for times, and `iterations` ends workers by number; leave one out";
+        return Err(ConfigError::new("steps", why));
+    }
+    if scenario.steps.len() > MAX_STEPS {
+        let why = format!("are {}; {MAX_STEPS} can be made", scenario.steps.len());
         return Err(ConfigError::new("steps", why));
     }
     let duration = scenario.effective_duration();

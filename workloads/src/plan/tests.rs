@@ -169,6 +169,14 @@ fn holds_share_the_duration_and_the_last_takes_the_rest() {
 }
 
 #[test]
+fn more_steps_than_a_phase_word_counts_are_refused() {
+    let steps = vec![r#"{"hold":{"Time":"1ms"}}"#; MAX_STEPS + 1].join(",");
+    let text = refusal(&format!(r#"{{"workload":{{}},"steps":[{steps}]}}"#));
+    assert!(text.starts_with("steps are 10001"), "{text}");
+    assert!(crate::worker::phases(MAX_STEPS) < crate::worker::RESTART as usize);
+}
+
+#[test]
 fn a_loop_is_unrolled_and_every_round_must_work() {
     let looped = |ops: &str| {
         let json = in_step(ops).replace(
