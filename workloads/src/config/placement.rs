@@ -30,6 +30,12 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
+    /// The group of the worker at `position` in its set: workers of a type without groups, whose
+    /// size is 1, are pairs.
+    pub(crate) fn group_of(position: usize, group_size: usize) -> usize {
+        position / group_size.max(2)
+    }
+
     /// Restricts a worker of group `group`, `None` for the calling thread; a draw is made from
     /// `rng`.
     pub(crate) fn apply(

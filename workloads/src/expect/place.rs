@@ -164,7 +164,8 @@ pub(super) fn post<'a>(
 fn placed_group(crew: &Crew, set: &PlannedSet, worker: usize) -> usize {
     let before = crew.sets.iter().take_while(|other| other.group_idx != set.group_idx);
     let first = crew.first_worker + before.map(PlannedSet::workers).sum::<usize>();
-    (worker - first) / set.spec.work_type.worker_group_size().unwrap_or(2)
+    let group_size = set.spec.work_type.worker_group_size().unwrap_or(1);
+    Placement::group_of(worker - first, group_size)
 }
 
 pub(super) fn listed(cpus: &Cpus) -> String {

@@ -233,7 +233,7 @@ impl Set {
     /// Number of the group of a worker as a [`Placement`] counts: workers of a type without groups
     /// are pairs.
     fn placed_group(&self, index: usize) -> usize {
-        (index - self.workers.start) / self.needs.group_size.max(2)
+        Placement::group_of(index - self.workers.start, self.needs.group_size)
     }
 }
 
