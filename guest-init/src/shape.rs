@@ -4,6 +4,7 @@
 use crate::proto::NodeFacts;
 use rustix::param::page_size;
 use std::fs::read_to_string;
+use workloads::parse_list;
 
 pub(crate) const CPUS: &str = "/sys/devices/system/cpu";
 pub(crate) const NODES: &str = "/sys/devices/system/node";
@@ -17,7 +18,7 @@ pub(crate) fn groups(file: &str) -> Vec<String> {
             continue;
         }
         let group = trimmed(&format!("{CPUS}/cpu{cpu}/{file}"));
-        seen.extend(parse_list(&group));
+        seen.extend(numbers_in(&group));
         groups.extend(Some(group).filter(|group| !group.is_empty()));
     }
     groups
@@ -66,15 +67,11 @@ fn numbers(text: &str) -> Vec<u8> {
 
 /// A kernel list such as `0-3,8` in a file.
 pub(crate) fn list(path: &str) -> Vec<usize> {
-    parse_list(&trimmed(path))
+    numbers_in(&trimmed(path))
 }
 
-fn parse_list(text: &str) -> Vec<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
-    };
-    text.split(',').filter_map(range).flatten().collect()
+fn numbers_in(list: &str) -> Vec<usize> {
+    parse_list(list).unwrap_or_default().into_iter().collect()
 }
 
 /// Empty if it cannot be read.
@@ -88,9 +85,9 @@ mod tests {
 
     #[test]
     fn kernel_lists_have_ranges_and_may_be_empty() {
-        assert_eq!(parse_list("0-3,8"), [0, 1, 2, 3, 8]);
-        assert_eq!(parse_list("0"), [0]);
-        assert!(parse_list("").is_empty());
+        assert_eq!(numbers_in("0-3,8"), [0, 1, 2, 3, 8]);
+        assert_eq!(numbers_in("0"), [0]);
+        assert!(numbers_in("").is_empty());
     }
 
     #[test]
@@ -99,7 +96,7 @@ mod tests {
         for groups in
             [groups("topology/thread_siblings_list"), groups("topology/no_such_list"), llcs()]
         {
-            let mut grouped: Vec<_> = groups.iter().flat_map(|group| parse_list(group)).collect();
+            let mut grouped: Vec<_> = groups.iter().flat_map(|group| numbers_in(group)).collect();
             grouped.sort_unstable();
             assert!(groups.is_empty() || grouped == cpus, "{groups:?} of {cpus:?}");
         }

@@ -55,7 +55,7 @@ pub use config::{
 pub use expect::{Check, Expect, LatencyBounds, Outcome, StepExpect, judge};
 pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
 pub use histogram::LatencySummary;
-pub use list::format as list_text;
+pub use list::{format as list_text, parse as parse_list};
 pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
 pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
 pub use run::{CgroupUse, Event, RunOptions, RunOutcome, RunRecord, StepRecord, run};

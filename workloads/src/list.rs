@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 const LIMIT: usize = 1 << 16;
 
 /// The numbers in `text`, which may be empty.
-pub(crate) fn parse(text: &str) -> Result<BTreeSet<usize>, String> {
+pub fn parse(text: &str) -> Result<BTreeSet<usize>, String> {
     let mut numbers = BTreeSet::new();
     let parts = text.split(',').map(str::trim);
     for part in parts.filter(|part| !part.is_empty() || text.contains(',')) {
