@@ -4,17 +4,13 @@
 mod bench;
 
 mod behaviour;
-mod cgroups;
 mod custom;
 mod deterministic;
-mod expectations;
 mod input;
 mod main_job;
 mod malformed;
 mod modes;
 mod observed;
-mod scenarios;
-mod steps;
 mod topology;
 mod transport;
 mod types_cache;

@@ -107,7 +107,7 @@ fn a_node_that_the_guest_will_not_have_is_refused_before_the_boot() {
     let run = Vm::new(&scenario.to_string()).run();
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(
-        run.stderr.contains("NUMA node 1") && run.stderr.contains("--numa 2"),
+        run.stderr.contains("`workload.numa_node` is 1") && run.stderr.contains("--numa"),
         "{}",
         run.stderr
     );
