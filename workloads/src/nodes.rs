@@ -29,7 +29,8 @@ pub(crate) fn within(allowed: &[usize]) -> Vec<Vec<usize>> {
     within.filter(|cpus: &Vec<usize>| !cpus.is_empty()).collect()
 }
 
-/// Pages of the calling process by node: the sums of `N<node>=` in /proc/self/numa_maps.
+/// Pages of the calling process by node: the sums of `N<node>=` in /proc/self/numa_maps, less
+/// those of files. The page cache of a program is where it was first read, by whomever.
 pub(crate) fn pages_of_process() -> Result<BTreeMap<usize, u64>, String> {
     const PATH: &str = "/proc/self/numa_maps";
     let text = std::fs::read_to_string(PATH).map_err(|e| format!("read({PATH}) failed: {e}"))?;
@@ -38,7 +39,8 @@ pub(crate) fn pages_of_process() -> Result<BTreeMap<usize, u64>, String> {
 
 fn sum_pages(numa_maps: &str) -> BTreeMap<usize, u64> {
     let mut pages = BTreeMap::new();
-    for field in numa_maps.split_whitespace() {
+    let anonymous = numa_maps.lines().filter(|mapping| !mapping.contains(" file="));
+    for field in anonymous.flat_map(str::split_whitespace) {
         let counted = field.strip_prefix('N').and_then(|field| field.split_once('='));
         let Some((node, count)) = counted else { continue };
         if let (Ok(node), Ok(count)) = (node.parse(), count.parse::<u64>()) {
@@ -59,8 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_summed_by_node() {
-        let text = "55a0 default file=/bin/N0=7x mapped=3 N0=2 N1=1 kernelpagesize_kB=4\n\
+    fn pages_of_memory_are_summed_by_node_and_those_of_files_left_out() {
+        let text = "55a0 default file=/bin/x mapped=3 N0=2 N1=1 kernelpagesize_kB=4\n\
+                    5600 default heap anon=3 dirty=3 N0=2 N1=1 kernelpagesize_kB=4\n\
                     7ffc bind:1 anon=4 dirty=4 N1=4 kernelpagesize_kB=4\n";
         assert_eq!(sum_pages(text), [(0, 2), (1, 5)].into());
         assert_eq!(sum_pages("7ffc default\n"), BTreeMap::new());

@@ -221,8 +221,9 @@ pub struct WorkerReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sched_policy: Option<String>,
     /// Pages by NUMA node at the end of the run: those of the type's own region where it has one,
-    /// else those of the worker's process. On machines with several nodes only. Nodes are text
-    /// because serde finds no numbers in the keys of a tagged enum, which frames are.
+    /// else the anonymous ones of the worker's process, some of them shared with its parent since
+    /// fork. On machines with several nodes only. Nodes are text because serde finds no numbers in
+    /// the keys of a tagged enum, which frames are.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub numa_pages: BTreeMap<String, u64>,
     /// Nice level at the end of the run.

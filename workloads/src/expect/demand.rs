@@ -75,7 +75,8 @@ pub struct Expect {
     /// of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_tolerance: Option<f64>,
-    /// Lower bound on the part of each worker's pages that are on the nodes it should use.
+    /// Lower bound on the part of each worker's `numa_pages` that are on the nodes it should
+    /// use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numa_locality_min: Option<f64>,
 }

@@ -108,6 +108,25 @@ fn shares_that_are_not_those_of_the_weights_are_found() {
 }
 
 #[test]
+fn a_weight_changed_behind_the_runs_back_is_unfair_by_weight_from_then_on() {
+    let scenario = r#"{"duration":"1s","cgroups":[
+        {"name":"heavy","cpu":{"weight":400},"works":[{}]},
+        {"name":"light","cpu":{"weight":100},"works":[{}]},{"name":"meddler"}],
+        "steps":[
+            {"name":"before","hold":{"Time":"300ms"},"expect":{"weighted_fairness_min":0.95}},
+            {"name":"meddling","ops":[{"Spawn":{"cgroup":"meddler","work":
+                {"work_type":{"Custom":{"name":"level-weights"}}}}}],"hold":{"Time":"100ms"}},
+            {"name":"after","ops":[{"Stop":"meddler"}],"hold":{"Time":"500ms"},
+             "expect":{"weighted_fairness_min":0.95}}]}"#;
+    let report = deterministic(scenario, &["--cpus", "1"]).expect("fail", 1);
+    assert_failed(&report, &["step after: weighted_fairness_min"]);
+    assert_eq!(
+        check(&report, "step after: weighted_fairness_min")["workers"],
+        serde_json::json!([0, 1])
+    );
+}
+
+#[test]
 fn late_wake_ups_migrations_and_uneven_work_are_found() {
     // Of a dozen wake-ups between two bursts of the real-time task on their CPU one is late.
     let scenario = r#"{"duration":"600ms","workload":{"num_workers":2,"affinity":{"Exact":[0]},
