@@ -58,10 +58,11 @@ impl Counters {
         self.cpu_ns = clock::thread_cpu_ns();
     }
 
-    /// Fills in what has been counted since [`Self::begin`]. `moves_seen` are the moves between
-    /// CPUs that the worker itself came across, for kernels that count none for it.
-    pub(crate) fn end(&self, moves_seen: u64, report: &mut WorkerReport) {
-        let cpu_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_ns);
+    /// Fills in what has been counted since [`Self::begin`]; `cpu_now_ns` is the thread's CPU time.
+    /// `moves_seen` are the moves between CPUs that the worker itself came across, for kernels that
+    /// count none for it.
+    pub(crate) fn end(&self, cpu_now_ns: u64, moves_seen: u64, report: &mut WorkerReport) {
+        let cpu_ns = cpu_now_ns.saturating_sub(self.cpu_ns);
         report.cpu_time_ns = Some(cpu_ns);
         report.off_cpu_ns = Some(report.wall_time_ns.saturating_sub(cpu_ns));
         let missing = &mut report.unavailable;
@@ -184,7 +185,7 @@ mod tests {
             migrations: Err("perf_event_open failed: EACCES".into()),
         };
         let mut report = WorkerReport::default();
-        counters.end(3, &mut report);
+        counters.end(clock::thread_cpu_ns(), 3, &mut report);
         assert_eq!((report.voluntary_switches, report.run_delay_ns), (None, None));
         assert_eq!(report.unavailable["run_delay_ns"], "no schedstat");
         assert_eq!(report.unavailable["involuntary_switches"], Errno::PERM.to_string());

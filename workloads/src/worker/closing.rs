@@ -21,10 +21,11 @@ impl Worker<'_> {
         if self.closed.is_some() {
             return;
         }
-        // Close to the CPU time that the counters read first, which must not be more.
+        // In this order the CPU time is within the wall time, whatever comes between.
+        let cpu_now_ns = clock::thread_cpu_ns();
         let wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
         let mut report = WorkerReport { wall_time_ns, ..WorkerReport::default() };
-        self.counters.end(self.moves_seen, &mut report);
+        self.counters.end(cpu_now_ns, self.moves_seen, &mut report);
         let pages = known(pages_of_process(), &["numa_pages"], &mut report.unavailable);
         report.numa_pages = by_name(pages.unwrap_or_default());
         self.closed = Some(Box::new(report));

@@ -9,3 +9,9 @@ mod literals;
 mod modes;
 mod sync;
 mod work_types;
+
+/// The most CPU time of a worker: adjtimex(2) slews the wall clock by up to 500 ppm, and not the
+/// scheduler's clock.
+fn most_cpu_ns(report: &workloads::WorkerReport) -> u64 {
+    report.wall_time_ns + report.wall_time_ns / 2000
+}
