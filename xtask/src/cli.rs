@@ -46,7 +46,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct VmArgs {
-    /// Kernel: a bzImage, a .deb, debian:SUITE[/FLAVOUR] or a name from kernel-configs/kernels.toml.
+    /// Kernel: a bzImage, vmlinux, build tree or .deb, debian:SUITE[/FLAVOUR], host, or a name
+    /// from kernel-configs/kernels.toml.
     #[arg(long, value_name = "SPEC")]
     pub(crate) kernel: Option<String>,
     /// Scenario or bare WorkloadConfig [default: scenarios/wake.json].
@@ -186,6 +187,37 @@ pub(crate) enum KernelCommand {
         /// debian:SUITE[/FLAVOUR] or a name from kernel-configs/kernels.toml.
         #[arg(value_name = "SPEC")]
         spec: Option<String>,
+    },
+    /// Build a kernel from sources and the fragments in kernel-configs; goes on where it stopped.
+    Build {
+        /// A `[[build]]` of kernel-configs/kernels.toml.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Other sources: the root of a kernel tree, or debian:SUITE.
+        #[arg(long, value_name = "TREE|debian:SUITE")]
+        source: Option<String>,
+    },
+    /// Show kernels by name and those in the cache: release, size, what their schedulers offer.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove kernels from the cache that no spec stands for any more.
+    Prune {
+        /// All of them; what is needed is fetched again.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what our guest, scenarios and work types need of a kernel, and what it has of that;
+    /// exit code 2 if no guest of ours can boot on it.
+    Check {
+        /// As for `vm --kernel`.
+        #[arg(value_name = "SPEC")]
+        spec: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 

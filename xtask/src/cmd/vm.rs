@@ -2,6 +2,7 @@
 
 use super::deterministic;
 use super::input::{self, Input};
+use super::kernel::refuse_unfit;
 use crate::cli::VmArgs;
 use crate::image::{self, Packing};
 use crate::kernel::{self, Kernel};
@@ -98,6 +99,7 @@ fn plan(
     progress: &Progress,
 ) -> Result<BootPlan> {
     let kernel = resolve_kernel(args, paths, progress)?;
+    refuse_unfit(&kernel)?;
     let modules = image::modules(&kernel, args.deterministic, paths)?;
     let virtio_disk = !args.deterministic
         && (!modules.missing.iter().any(|name| name == DISK_DRIVER)

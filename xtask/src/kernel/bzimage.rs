@@ -72,14 +72,19 @@ fn parse(head: &[u8], len: u64) -> Result<Setup, Fault> {
     banner(head).ok_or_else(|| ("has no readable version in its header".to_owned(), WANTS_BZIMAGE))
 }
 
-/// Setup sectors, the boot sector before them, and the 16-byte units of the kernel proper.
+/// The loader and the 16-byte units of the kernel proper.
 fn image_len(head: &[u8]) -> u64 {
+    let units = bytes_at(head, SYSSIZE).map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    protected_mode_at(head) as u64 + u64::from(units) * 16
+}
+
+/// Where the kernel proper begins: after the boot sector and the setup sectors.
+pub(super) fn protected_mode_at(head: &[u8]) -> usize {
     let sectors = match head.get(SETUP_SECTS) {
         Some(0) | None => 4,
-        Some(&n) => u64::from(n),
+        Some(&n) => usize::from(n),
     };
-    let units = bytes_at(head, SYSSIZE).map_or(0, |bytes| u32::from_le_bytes(*bytes));
-    (sectors + 1) * SECTOR as u64 + u64::from(units) * 16
+    (sectors + 1) * SECTOR
 }
 
 /// `RELEASE (builder) #n date`, ended by a NUL byte.
@@ -102,7 +107,7 @@ fn recognise(head: &[u8]) -> (&'static str, &'static str) {
     if head.is_empty() {
         ("an empty file", "copy or download it again")
     } else if head.starts_with(b"\x7fELF") && u16_at(head, 18) == Some(EM_X86_64) {
-        ("an ELF file (vmlinux?)", "pass the `arch/x86/boot/bzImage` of the same build")
+        ("an uncompressed kernel", "pass the `arch/x86/boot/bzImage` of the same build")
     } else if head.starts_with(b"\x7fELF") {
         ("an ELF file for another machine", WANTS_BZIMAGE)
     } else if bytes_at(head, 56) == Some(b"ARM\x64") {
@@ -193,7 +198,7 @@ mod tests {
             (b"hello\n", "is a text file, not an x86 kernel image"),
             (b"\0\x01", "is too short for a boot header, not an x86 kernel image"),
             (&arm_elf, "is an ELF file for another machine, not an x86 kernel image"),
-            (&vmlinux, "is an ELF file (vmlinux?), not an x86 kernel image"),
+            (&vmlinux, "is an uncompressed kernel, not an x86 kernel image"),
             (&arm_image, "is an arm64 kernel image, not an x86 kernel image"),
             (&[0; 4096], "is something without a boot header, not an x86 kernel image"),
         ] {

@@ -6,7 +6,7 @@ use super::apt::Apt;
 use super::control::Paragraph;
 use super::siblings::{self, PARTS};
 use super::spec::Suite;
-use super::{Kernel, disk, sources, store};
+use super::{Kernel, deb, disk, sources, store};
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use workloads::nearest;
 
 const META: &str = "linux-image-";
+const SOURCE: &str = "linux-source";
 
 /// What a spec stood for when the mirror was last asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,8 +40,8 @@ struct Plan {
 
 /// The kernel remembered for this spec, else the one that the mirror has.
 pub(super) fn resolve(suite: &Suite, paths: &Paths, progress: &Progress) -> Result<Kernel> {
-    match remembered(suite, paths) {
-        Some((_, kernel)) => Ok(kernel),
+    match recall(&suite.to_string(), paths) {
+        Some(kernel) => Ok(kernel),
         None => ask(suite, paths, progress, true),
     }
 }
@@ -50,37 +51,57 @@ pub(super) fn fetch(suite: &Suite, paths: &Paths, progress: &Progress) -> Result
     ask(suite, paths, progress, false)
 }
 
-fn answer_file(suite: &Suite, paths: &Paths) -> PathBuf {
-    // No `/` can be in either half, and `_` keeps `a-b/c` apart from `a/b-c`.
-    paths.cache.join("specs").join(format!("debian_{}_{}.json", suite.suite, suite.flavour))
+/// The kernel that this spec, a suite or the name of a built kernel, stood for last.
+pub(super) fn recall(spec: &str, paths: &Paths) -> Option<Kernel> {
+    remembered(spec, paths).map(|(_, kernel)| kernel)
 }
 
-fn remembered(suite: &Suite, paths: &Paths) -> Option<(Answer, Kernel)> {
-    let text = std::fs::read(answer_file(suite, paths)).ok()?;
+fn answer_file(spec: &str, paths: &Paths) -> PathBuf {
+    // No `_` can be in a suite, and none is in a name.
+    paths.cache.join("specs").join(format!("{}.json", spec.replace([':', '/'], "_")))
+}
+
+fn remembered(spec: &str, paths: &Paths) -> Option<(Answer, Kernel)> {
+    let text = std::fs::read(answer_file(spec, paths)).ok()?;
     let answer: Answer = serde_json::from_slice(&text).ok()?;
     let kernel = store::load(&answer.key, paths)?;
-    (answer.spec == suite.to_string()).then_some((answer, kernel))
+    (answer.spec == spec).then_some((answer, kernel))
+}
+
+/// Every spec that was asked for, with the key of what it stood for.
+pub(super) fn answers(paths: &Paths) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(paths.cache.join("specs")).into_iter().flatten().flatten();
+    let answers = entries.filter_map(|entry| {
+        let answer: Answer = serde_json::from_slice(&std::fs::read(entry.path()).ok()?).ok()?;
+        Some((answer.spec, answer.key))
+    });
+    let mut answers: Vec<_> = answers.collect();
+    answers.sort();
+    answers
 }
 
 /// Asks the mirror, one process at a time for a suite.
 fn ask(suite: &Suite, paths: &Paths, progress: &Progress, old_is_fine: bool) -> Result<Kernel> {
-    let apts = paths.cache_dir("apt")?;
-    let _lock = disk::lock(&apts.join(format!("{}.lock", suite.suite)), progress)?;
-    let old = remembered(suite, paths);
+    let (apt, _lock) = open_apt(&suite.suite, paths, progress)?;
+    let old = remembered(&suite.to_string(), paths);
     // Whoever held the lock may have fetched this very kernel.
     if old_is_fine && let Some((_, kernel)) = old {
         return Ok(kernel);
     }
-    let dir = apts.join(&suite.suite);
-    let apt = Apt::open(&dir, &suite.suite, &sources::machine_mirror()?)?;
     progress.step(format!("asking the Debian mirror for {suite}"));
     apt.update()?;
     let plan = plan(suite, &|package| apt.show(package), &|prefix| apt.names(prefix))?;
     let (key, kernel) = match old {
         Some((answer, kernel)) if answer.packages == plan.packages => (answer.key, kernel),
-        _ => download(&apt, &plan, &dir.join("download"), paths, progress)?,
+        _ => download(
+            &apt,
+            &plan,
+            &paths.cache.join("apt").join(&suite.suite).join("download"),
+            paths,
+            progress,
+        )?,
     };
-    remember(suite, key, plan.packages, paths)?;
+    remember(&suite.to_string(), key, plan.packages, paths)?;
     Ok(kernel)
 }
 
@@ -111,12 +132,55 @@ fn download(
     unpacked
 }
 
-fn remember(suite: &Suite, key: String, packages: Vec<String>, paths: &Paths) -> Result<()> {
+/// From now on the spec stands for the kernel with this key.
+pub(super) fn remember(
+    spec: &str,
+    key: String,
+    packages: Vec<String>,
+    paths: &Paths,
+) -> Result<()> {
     paths.cache_dir("specs")?;
     let asked = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let answer = Answer { spec: suite.to_string(), key, packages, asked };
+    let answer = Answer { spec: spec.to_owned(), key, packages, asked };
     let text = serde_json::to_vec_pretty(&answer).context("serialize(answer) failed")?;
-    disk::write_whole(&answer_file(suite, paths), &text)
+    disk::write_whole(&answer_file(spec, paths), &text)
+}
+
+/// The newest sources that the suite has, `NAME=VERSION`.
+pub(super) fn source_package(suite: &str, paths: &Paths, progress: &Progress) -> Result<String> {
+    let (apt, _lock) = open_apt(suite, paths, progress)?;
+    progress.step(format!("asking the Debian mirror for the sources in {suite}"));
+    apt.update()?;
+    let meta = apt.show(SOURCE)?;
+    let needed = meta.as_ref().map(Paragraph::depends).unwrap_or_default();
+    let package = needed.into_iter().find(|needed| needed.name.starts_with(SOURCE));
+    let version = meta.as_ref().and_then(|meta| meta.get("Version")).unwrap_or_default();
+    package.map(|package| format!("{}={version}", package.name)).ok_or_else(|| {
+        let message = format!("no kernel sources in `debian:{suite}`");
+        Refusal::input(message, "name another suite, or pass a tree by --source").into()
+    })
+}
+
+/// Downloads it into `into`.
+pub(super) fn download_source(
+    package: &str,
+    suite: &str,
+    into: &Path,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<PathBuf> {
+    let (apt, _lock) = open_apt(suite, paths, progress)?;
+    progress.step(format!("downloading {package}, some 170 MB"));
+    apt.download(&[package.to_owned()], into)?;
+    let mut entries = std::fs::read_dir(into).with_context(|| disk::unreadable(into))?.flatten();
+    let deb = entries.find(|entry| deb::is_deb(&entry.path()));
+    deb.map(|entry| entry.path()).with_context(|| disk::unreadable(into))
+}
+
+fn open_apt(suite: &str, paths: &Paths, progress: &Progress) -> Result<(Apt, std::fs::File)> {
+    let apts = paths.cache_dir("apt")?;
+    let lock = disk::lock(&apts.join(format!("{suite}.lock")), progress)?;
+    Ok((Apt::open(&apts.join(suite), suite, &sources::machine_mirror()?)?, lock))
 }
 
 type Show<'a> = &'a dyn Fn(&str) -> Result<Option<Paragraph>>;
@@ -241,9 +305,9 @@ Package: linux-image-loop-amd64\nVersion: 9\nDepends: linux-image-loop-amd64\n";
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::below(dir.path());
         let suite = suite("cloud-amd64");
-        remember(&suite, "0123".to_owned(), Vec::new(), &paths).unwrap();
-        assert!(remembered(&suite, &paths).is_none());
-        std::fs::write(answer_file(&suite, &paths), "{").unwrap();
-        assert!(remembered(&suite, &paths).is_none());
+        remember(&suite.to_string(), "0123".to_owned(), Vec::new(), &paths).unwrap();
+        assert!(remembered(&suite.to_string(), &paths).is_none());
+        std::fs::write(answer_file(&suite.to_string(), &paths), "{").unwrap();
+        assert!(remembered(&suite.to_string(), &paths).is_none());
     }
 }

@@ -37,6 +37,17 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Of all files below `dir`.
+pub(super) fn bytes_below(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir).with_context(|| unreadable(dir))? {
+        let entry = entry.with_context(|| unreadable(dir))?;
+        let meta = entry.metadata().with_context(|| unreadable(&entry.path()))?;
+        bytes += if meta.is_dir() { bytes_below(&entry.path())? } else { meta.len() };
+    }
+    Ok(bytes)
+}
+
 /// A file of the user's that cannot be read.
 pub(super) fn unreadable(path: &Path) -> Refusal {
     let message = format!("read(`{}`) failed", path.display());

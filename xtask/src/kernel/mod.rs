@@ -5,37 +5,50 @@
 //! where KEY is the hash of the packages, so that a folder there never changes once it exists.
 
 mod apt;
+mod build;
 mod bzimage;
+mod cache;
+mod config;
 mod control;
 mod deb;
 mod debian;
 mod disk;
+mod features;
+#[cfg(test)]
+mod fixture;
 mod image;
 mod modules;
+mod needs;
+mod payload;
 mod siblings;
 mod sources;
 mod spec;
 mod store;
+mod vmlinux;
 
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::Result;
+use config::Config;
 use spec::Spec;
 use std::path::PathBuf;
 
+pub(crate) use build::build;
+pub(crate) use cache::{Cached, Choice, list, prune};
 pub(crate) use modules::LoadedModules;
 #[cfg(test)]
 pub(crate) use modules::Module;
-pub(crate) use spec::{Named, default_spec, named};
+pub(crate) use needs::{Finding, Has};
+pub(crate) use spec::{Named, default_spec, named, recipes};
 
 /// One scheduler kernel, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
     /// What the user wrote.
     pub(crate) spec: String,
-    /// The bzImage.
+    /// The bzImage, or an uncompressed vmlinux.
     pub(crate) image: PathBuf,
-    /// First word of the banner in the setup header: what `uname -r` will say.
+    /// First word of its banner: what `uname -r` will say.
     pub(crate) release: String,
     /// The rest of the banner: builder, build number, date.
     pub(crate) version: String,
@@ -43,17 +56,16 @@ pub(crate) struct Kernel {
     pub(crate) sha256: String,
     /// `linux-image-RELEASE VERSION` where it came from a package.
     pub(crate) package: Option<String>,
-    /// The folder that holds `kernel/` and `modules.builtin`, if there is one.
+    /// The folder that holds `kernel/` and `modules.builtin`, or a build tree, if there is one.
     pub(crate) modules: Option<PathBuf>,
-    /// The text of the kernel's configuration, if it lies beside the image.
-    pub(crate) config: Option<PathBuf>,
+    /// Its configuration, if it lies beside the image or in it.
+    pub(crate) config: Option<Config>,
 }
 
 impl Kernel {
-    /// Whether the configuration beside the image says that `option` is built in.
+    /// Whether its configuration is known and has `option` built in.
     pub(crate) fn has_built_in(&self, option: &str) -> bool {
-        let text = self.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        text.is_some_and(|text| text.lines().any(|line| line.strip_prefix(option) == Some("=y")))
+        self.config.as_ref().is_some_and(|config| config.has_built_in(option))
     }
 
     /// Whether its configuration is known and does not have `option` built in.
@@ -83,7 +95,9 @@ fn find(
         Spec::File(file) if deb::is_deb(&file) => {
             store::unpacked(&siblings::around(&file)?, paths, progress)?.1
         }
-        Spec::File(file) => image::beside(&file)?,
+        Spec::File(file) => image::at(&file, paths)?,
+        Spec::Host => image::of_host(paths)?,
+        Spec::Built(recipe) => build::built(&recipe, paths)?,
     };
     Ok(Kernel { spec: written.to_owned(), ..kernel })
 }

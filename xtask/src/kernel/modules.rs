@@ -47,6 +47,11 @@ pub(super) fn is_module(path: &Path) -> bool {
     module_name(path).is_some()
 }
 
+/// Whether a kernel was configured in this folder.
+pub(super) fn is_build_tree(dir: &Path) -> bool {
+    dir.join("include/config").is_dir()
+}
+
 /// Lists the modules of an unpacked package, so that a warm run need not walk the folders.
 pub(super) fn write_index(modules: &Path) -> Result<()> {
     let file = modules.join(INDEX);
@@ -70,6 +75,7 @@ impl Closure {
         let builtin = std::fs::read_to_string(modules.join("modules.builtin")).unwrap_or_default();
         let listed = match std::fs::read_to_string(modules.join(INDEX)) {
             Ok(index) => index.lines().map(PathBuf::from).collect(),
+            Err(_) if is_build_tree(modules) => built(modules)?,
             Err(_) => walk(modules)?,
         };
         let named = |path: &Path| Some((module_name(path)?, modules.join(path)));
@@ -111,6 +117,21 @@ fn canonical(name: &str) -> String {
 fn module_name(path: &Path) -> Option<String> {
     let (stem, suffix) = path.file_name()?.to_str()?.split_once(".ko")?;
     SUFFIXES.contains(&suffix).then(|| canonical(stem))
+}
+
+/// The modules of a build tree, relative to it, as `modules.order` lists them: since Linux 6.3 by
+/// their `.o`, before it below `kernel/`.
+fn built(tree: &Path) -> Result<Vec<PathBuf>> {
+    let order = tree.join("modules.order");
+    let text = std::fs::read_to_string(&order).with_context(|| disk::unreadable(&order))?;
+    let place = |line: &str| {
+        let module = PathBuf::from(line).with_extension("ko");
+        let stripped = module.strip_prefix("kernel").ok().map(Path::to_path_buf);
+        [Some(module), stripped].into_iter().flatten().find(|path| tree.join(path).is_file())
+    };
+    let mut found: Vec<_> = text.lines().filter_map(place).collect();
+    found.sort();
+    Ok(found)
 }
 
 /// Every module below `modules`, relative to it and sorted.
@@ -164,48 +185,17 @@ fn damaged(file: &Path) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{self, SHT_PROGBITS, elf};
     use super::*;
     use crate::error::{exit, exit_code};
     use std::fs::{create_dir_all, write};
 
-    /// An ELF file with a section table of three: none, `.modinfo`, the names.
     fn module(modinfo: &str) -> Vec<u8> {
-        let names = b"\0.modinfo\0.shstrtab\0";
-        let names_at = 64 + modinfo.len();
-        let table_at = names_at + names.len();
-        let mut elf = Vec::from(*b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-        let u64_of = |n: usize| u64::try_from(n).unwrap().to_le_bytes();
-        elf.extend([1, 0, 62, 0, 1, 0, 0, 0]);
-        elf.extend([0; 16]);
-        elf.extend(u64_of(table_at));
-        elf.extend([0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 64, 0, 3, 0, 2, 0]);
-        elf.extend(modinfo.as_bytes());
-        elf.extend(names);
-        elf.extend([0; 64]);
-        for (name, kind, at, len) in
-            [(1u32, 1u32, 64, modinfo.len()), (10, 3, names_at, names.len())]
-        {
-            elf.extend(name.to_le_bytes());
-            elf.extend(kind.to_le_bytes());
-            elf.extend([0; 16]);
-            elf.extend(u64_of(at));
-            elf.extend(u64_of(len));
-            elf.extend([0; 24]);
-        }
-        elf
+        elf(&[(".modinfo", SHT_PROGBITS, modinfo.as_bytes())])
     }
 
     fn kernel(modules: Option<&Path>) -> Kernel {
-        Kernel {
-            spec: String::new(),
-            image: PathBuf::new(),
-            release: String::new(),
-            version: String::new(),
-            sha256: String::new(),
-            package: None,
-            modules: modules.map(Path::to_path_buf),
-            config: None,
-        }
+        Kernel { modules: modules.map(Path::to_path_buf), ..fixture::kernel("6.1.0", None) }
     }
 
     fn place(modules: &Path, path: &str, bytes: &[u8]) {
@@ -238,6 +228,22 @@ mod tests {
         assert_eq!(names(dir.path(), &wanted), want);
         write_index(dir.path()).unwrap();
         assert_eq!(names(dir.path(), &wanted), want, "with an index");
+    }
+
+    #[test]
+    fn a_build_tree_has_the_modules_of_its_list_where_they_were_built() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["include/config", "fs", "kernel/kernel"] {
+            create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        place(dir.path(), "own.ko", &module("depends=\0"));
+        write(dir.path().join("fs/old.ko"), module("depends=own\0")).unwrap();
+        write(dir.path().join("fs/stale.ko"), module("depends=\0")).unwrap();
+        for order in ["kernel/own.o\nfs/old.o\nfs/clean.o\n", "kernel/own.ko\nkernel/fs/old.ko\n"] {
+            write(dir.path().join("modules.order"), order).unwrap();
+            let want = ["own", "old", "stale missing", "clean missing"];
+            assert_eq!(names(dir.path(), &["old", "stale", "clean"]), want, "{order}");
+        }
     }
 
     #[test]

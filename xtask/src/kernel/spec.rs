@@ -1,4 +1,4 @@
-//! What a kernel spec says: a path, `debian:SUITE[/FLAVOUR]`, or a name from
+//! What a kernel spec says: a path, `debian:SUITE[/FLAVOUR]`, `host`, or a name from
 //! `kernel-configs/kernels.toml`. `mod.rs` calls [`parse`] first of all.
 
 use crate::error::Refusal;
@@ -8,15 +8,20 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use workloads::nearest;
 
-const KINDS: &str = "pass the path of a bzImage or of a .deb, `debian:SUITE[/FLAVOUR]`, or a name \
-                     of kernel-configs/kernels.toml";
+const KINDS: &str = "pass the path of a bzImage, of a vmlinux, of a build tree or of a .deb, \
+                     `debian:SUITE[/FLAVOUR]`, `host`, or a name of kernel-configs/kernels.toml";
 const DEFAULT_FLAVOUR: &str = "cloud-amd64";
 
 /// A spec, taken apart; nothing has been looked for yet.
 #[derive(Debug, PartialEq)]
 pub(super) enum Spec {
+    /// A file or a build tree.
     File(PathBuf),
     Debian(Suite),
+    /// What this machine runs.
+    Host,
+    /// What `kernel build` makes.
+    Built(Recipe),
 }
 
 /// One flavour of the kernel in one suite of the Debian archive.
@@ -38,6 +43,20 @@ impl fmt::Display for Suite {
 struct Catalogue {
     default: String,
     kernel: Vec<Named>,
+    #[serde(default)]
+    build: Vec<Recipe>,
+}
+
+/// A kernel that is built here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recipe {
+    pub(crate) name: String,
+    /// `debian:SUITE`, or a tree.
+    pub(crate) source: String,
+    /// Files of kernel-configs, without `.config`, in order.
+    pub(crate) fragments: Vec<String>,
+    pub(crate) text: String,
 }
 
 /// A kernel that has a name.
@@ -54,6 +73,11 @@ pub(crate) fn named(paths: &crate::paths::Paths) -> Result<Vec<Named>> {
     Ok(Catalogue::read(&paths.repo)?.kernel)
 }
 
+/// Every kernel that is built here.
+pub(crate) fn recipes(paths: &crate::paths::Paths) -> Result<Vec<Recipe>> {
+    Ok(Catalogue::read(&paths.repo)?.build)
+}
+
 /// The spec that stands for a missing `--kernel`.
 pub(crate) fn default_spec(paths: &crate::paths::Paths) -> Result<String> {
     Ok(Catalogue::read(&paths.repo)?.default)
@@ -68,6 +92,9 @@ pub(super) fn parse(spec: &str, repo: &Path) -> Result<Spec> {
         return Ok(direct);
     }
     let catalogue = Catalogue::read(repo)?;
+    if let Some(recipe) = catalogue.build.iter().find(|recipe| recipe.name == spec) {
+        return Ok(Spec::Built(recipe.clone()));
+    }
     let named = catalogue.find(spec)?;
     parse_direct(&named.spec)?.ok_or_else(|| {
         let message = format!("kernel `{spec}`: its spec `{}` is no path", named.spec);
@@ -80,8 +107,10 @@ fn parse_direct(spec: &str) -> Result<Option<Spec>> {
         return parse_suite(spec, rest).map(|suite| Some(Spec::Debian(suite)));
     }
     let path = Path::new(spec);
-    let is_path = spec.contains(['/', '.']) || path.is_file();
-    Ok(is_path.then(|| Spec::File(path.to_path_buf())))
+    if spec.contains(['/', '.']) || path.is_file() {
+        return Ok(Some(Spec::File(path.to_path_buf())));
+    }
+    Ok((spec == "host").then_some(Spec::Host))
 }
 
 fn parse_suite(spec: &str, rest: &str) -> Result<Suite> {
@@ -116,18 +145,24 @@ impl Catalogue {
 
     fn find(&self, name: &str) -> Result<&Named> {
         self.kernel.iter().find(|named| named.name == name).ok_or_else(|| {
-            let names = self.kernel.iter().map(|named| named.name.as_str());
+            let names = self.choices().into_iter().map(|(name, _)| name);
             let fix = match nearest(name, names) {
                 Some(near) => format!("did you mean `{near}`? Otherwise {KINDS}"),
-                None => format!("{KINDS}; names: {}", self.choices()),
+                None => {
+                    let all = self.choices().into_iter();
+                    let all = all.map(|(name, text)| format!("`{name}` ({text})"));
+                    format!("{KINDS}; names: {}", all.collect::<Vec<_>>().join(", "))
+                }
             };
             Refusal::input(format!("no kernel is named `{name}`"), fix).into()
         })
     }
 
-    fn choices(&self) -> String {
-        let choices = self.kernel.iter().map(|named| format!("`{}` ({})", named.name, named.text));
-        choices.collect::<Vec<_>>().join(", ")
+    /// Names with what they are.
+    fn choices(&self) -> Vec<(&str, &str)> {
+        let named = self.kernel.iter().map(|named| (named.name.as_str(), named.text.as_str()));
+        let built = self.build.iter().map(|recipe| (recipe.name.as_str(), recipe.text.as_str()));
+        named.chain(built).collect()
     }
 }
 
@@ -165,6 +200,12 @@ mod tests {
         for path in ["./x", "/boot/vmlinuz-6.1", "a.deb"] {
             assert_eq!(parse(path, repo()).unwrap(), Spec::File(path.into()));
         }
+    }
+
+    #[test]
+    fn host_is_no_name_and_no_path() {
+        assert_eq!(parse("host", repo()).unwrap(), Spec::Host);
+        assert_eq!(parse("./host", repo()).unwrap(), Spec::File("./host".into()));
     }
 
     #[test]

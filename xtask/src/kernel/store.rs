@@ -1,6 +1,8 @@
 //! The kernels in the cache: `cache/kernels/KEY` with `vmlinuz`, `config`, `modules/` and
 //! `kernel.json`, where KEY is the hash of the packages. `mod.rs` and `debian.rs` call these.
 
+use super::cache::Cached;
+use super::config::Config;
 use super::siblings::Packages;
 use super::{Kernel, bzimage, deb, disk, modules};
 use crate::error::Refusal;
@@ -41,7 +43,7 @@ fn load_from(dir: &Path) -> Option<Kernel> {
         sha256: record.sha256,
         package: Some(record.package),
         modules: Some(dir.join("modules")).filter(|modules| modules.is_dir()),
-        config: Some(dir.join("config")).filter(|config| config.is_file()),
+        config: Config::read(&dir.join("config")).ok(),
         image,
     })
 }
@@ -53,29 +55,89 @@ pub(super) fn unpacked(
     progress: &Progress,
 ) -> Result<(String, Kernel)> {
     let key = key_of(&packages.files)?;
+    let fill = |into: &Path| -> Result<()> {
+        progress.step(format!("unpacking {}", packages.name));
+        fill(into, packages)
+    };
+    install(key, &fill, paths, progress)
+}
+
+/// The kernel with this key, which `fill` puts into a folder unless it is in the cache already.
+fn install(
+    key: String,
+    fill: &dyn Fn(&Path) -> Result<()>,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(String, Kernel)> {
     let kernels = paths.cache_dir("kernels")?;
     let dir = kernels.join(&key);
     if let Some(kernel) = load_from(&dir) {
         return Ok((key, kernel));
     }
     let _lock = disk::lock(&kernels.join("lock"), progress)?;
-    // Whoever held the lock may have unpacked this very kernel.
+    // Whoever held the lock may have made this very kernel.
     if let Some(kernel) = load_from(&dir) {
         return Ok((key, kernel));
     }
     remove_leftovers(&kernels);
-    progress.step(format!("unpacking {}", packages.name));
     let temporary = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o755))
         .tempdir_in(&kernels)
         .with_context(|| disk::unwritable(&kernels))?;
-    fill(temporary.path(), packages)?;
+    fill(temporary.path())?;
     // There only if it is damaged: it did not load.
     drop(std::fs::remove_dir_all(&dir));
     std::fs::rename(temporary.path(), &dir).with_context(|| disk::unwritable(&dir))?;
     drop(temporary.keep());
     load_from(&dir).map(|kernel| (key, kernel)).with_context(|| disk::unwritable(&dir))
+}
+
+/// Every kernel that is in the cache whole, by its key.
+pub(super) fn cached(paths: &Paths) -> Result<Vec<Cached>> {
+    let entries = std::fs::read_dir(paths.cache.join("kernels")).into_iter().flatten().flatten();
+    let mut cached = Vec::new();
+    for entry in entries {
+        if let Some(kernel) = load_from(&entry.path()) {
+            let key = entry.file_name().to_string_lossy().into_owned();
+            cached.push(Cached { key, kernel, bytes: disk::bytes_below(&entry.path())? });
+        }
+    }
+    cached.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(cached)
+}
+
+/// Removes these kernels, and what killed runs left.
+pub(super) fn remove(keys: &[&str], paths: &Paths, progress: &Progress) -> Result<()> {
+    let kernels = paths.cache_dir("kernels")?;
+    let _lock = disk::lock(&kernels.join("lock"), progress)?;
+    remove_leftovers(&kernels);
+    for key in keys {
+        let dir = kernels.join(key);
+        // First the file without which nobody takes it for whole.
+        let removed = std::fs::remove_file(dir.join("kernel.json"));
+        removed
+            .and_then(|()| std::fs::remove_dir_all(&dir))
+            .with_context(|| disk::unwritable(&dir))?;
+    }
+    Ok(())
+}
+
+/// Puts the files of a kernel, each with its name there, into the cache.
+pub(super) fn keep(
+    files: &[(&str, PathBuf)],
+    package: &str,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(String, Kernel)> {
+    let key = key_of(&files.iter().map(|(_, file)| file.clone()).collect::<Vec<_>>())?;
+    let copy = |into: &Path| -> Result<()> {
+        for (name, file) in files {
+            std::fs::copy(file, into.join(name)).with_context(|| disk::unwritable(into))?;
+        }
+        finish(into, package)
+    };
+    install(key, &copy, paths, progress)
 }
 
 /// In the order of the parts, which is always the same.
@@ -108,16 +170,22 @@ fn fill(dir: &Path, packages: &Packages) -> Result<()> {
         let message = format!("package `{}` holds no kernel image", packages.name);
         return Err(Refusal::input(message, "pass a `linux-image-RELEASE` package").into());
     }
-    let setup = bzimage::read(&image).with_context(|| format!("package `{}`", packages.name))?;
     let modules = dir.join("modules");
     if modules.is_dir() {
         modules::write_index(&modules)?;
     }
+    finish(dir, &packages.name)
+}
+
+/// Writes down what the image in the folder is.
+fn finish(dir: &Path, package: &str) -> Result<()> {
+    let image = dir.join("vmlinuz");
+    let setup = bzimage::read(&image).with_context(|| format!("package `{package}`"))?;
     let record = Record {
         release: setup.release,
         version: setup.version,
         sha256: disk::sha256(&image)?,
-        package: packages.name.clone(),
+        package: package.to_owned(),
     };
     let file = dir.join("kernel.json");
     let text = serde_json::to_vec_pretty(&record).context("serialize(kernel.json) failed")?;
@@ -185,7 +253,7 @@ mod tests {
         assert_eq!(kernel.release, "6.1.0-test");
         assert_eq!(kernel.package.as_deref(), Some("linux-image-6.1.0-test 1"));
         assert_eq!(kernel.sha256, disk::sha256_of(&image));
-        assert!(kernel.config.is_some());
+        assert!(kernel.has_built_in("CONFIG_SMP"));
         assert!(kernel.modules.unwrap().join("kernel/fs/a.ko").is_file());
         let seen = std::fs::metadata(&kernel.image).unwrap().modified().unwrap();
         assert_eq!(unpacked(&packages, &paths, &progress).unwrap().0, key);
@@ -216,6 +284,30 @@ mod tests {
         assert!(load(&key, &paths).is_none());
         unpacked(&packages, &paths, &progress).unwrap();
         assert!(load(&key, &paths).is_some());
+    }
+
+    #[test]
+    fn a_removed_kernel_is_gone_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, progress) = (paths(dir.path()), Progress::new());
+        for (folder, release) in [("a", "6.1.0-test"), ("b", "6.2.0-test")] {
+            let folder = dir.path().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            let image = bzimage::fake(&format!("{release} (me) #1"));
+            unpacked(
+                &packages(&folder, &[("./boot/vmlinuz", &b""[..]), ("./boot/vmlinuz-x", &image)]),
+                &paths,
+                &progress,
+            )
+            .unwrap();
+        }
+        let both = cached(&paths).unwrap();
+        assert_eq!(both.len(), 2);
+        assert!(both.iter().all(|cached| cached.bytes > 1536), "{both:?}");
+        remove(&[&both[0].key], &paths, &progress).unwrap();
+        let left = cached(&paths).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].kernel.release, both[1].kernel.release);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod behaviour;
 mod custom;
 mod deterministic;
 mod input;
+mod kernels;
 mod main_job;
 mod malformed;
 mod modes;

@@ -1,0 +1,198 @@
+//! `kernel build`: a kernel from sources and configuration fragments, for a name of
+//! `kernels.toml`. The build folder stays in the cache, so that an interrupted build goes on; the
+//! result becomes a kernel of the cache like any other.
+
+mod configure;
+mod kconfig;
+mod make;
+mod source;
+
+use super::config::Config;
+use super::spec::Recipe;
+use super::{Kernel, debian, disk, store};
+use crate::error::Refusal;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+
+/// The kernel that `recipe` describes, built now unless the same sources, fragments and compiler
+/// made it before.
+pub(crate) fn build(
+    recipe: &Recipe,
+    source: Option<&str>,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(Kernel, Vec<String>)> {
+    make::require_tools()?;
+    build_with(recipe, source, paths, progress)
+}
+
+/// With the tools that there are.
+fn build_with(
+    recipe: &Recipe,
+    source: Option<&str>,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(Kernel, Vec<String>)> {
+    let spec = source.unwrap_or(&recipe.source);
+    let source = source::find(spec, paths, progress)?;
+    let builds = paths.cache_dir("builds")?;
+    let out = builds.join(format!("{}-{}", recipe.name, source.key));
+    let _lock = disk::lock(&builds.join(format!("{}.lock", recipe.name)), progress)?;
+    std::fs::create_dir_all(&out).with_context(|| disk::unwritable(&out))?;
+    let wanted = configure::wanted(recipe, paths)?;
+    let merged = configure::merged(&wanted, recipe);
+    // Sources of the user's may change at any time; `make` sees what did.
+    let inputs = format!("{}\n{merged}\n{}", source.key, make::compiler()?);
+    let stamp = out.join("schedlab-inputs");
+    let unchanged = source.is_fixed && std::fs::read_to_string(&stamp).is_ok_and(|s| s == inputs);
+    if unchanged && let Some(kernel) = debian::recall(&recipe.name, paths) {
+        return Ok((kernel, Vec::new()));
+    }
+    let tree = Tree { source: source.dir, out };
+    let notes = configure::configure(&tree, &wanted, &merged, progress)?;
+    progress.step(format!("building `{}` in {}", recipe.name, tree.out.display()));
+    make::make(&tree, &["bzImage"], progress)?;
+    let files = [("vmlinuz", "arch/x86/boot/bzImage"), ("config", ".config")];
+    let files = files.map(|(name, built)| (name, tree.out.join(built)));
+    let package = format!("{} of {spec}", recipe.name);
+    let (key, kernel) = store::keep(&files, &package, paths, progress)?;
+    debian::remember(&recipe.name, key, vec![package], paths)?;
+    disk::write_whole(&stamp, inputs.as_bytes())?;
+    Ok((kernel, notes))
+}
+
+/// The kernel of this name, if it was built.
+pub(super) fn built(recipe: &Recipe, paths: &Paths) -> Result<Kernel> {
+    debian::recall(&recipe.name, paths).ok_or_else(|| {
+        let message = format!("kernel `{}` is not built yet", recipe.name);
+        let fix = format!(
+            "run `cargo xtask kernel build {}`; a small kernel takes about ten minutes on two CPUs",
+            recipe.name
+        );
+        Refusal::input(message, fix).into()
+    })
+}
+
+/// Sources, and the folder that holds everything made of them.
+#[derive(Debug)]
+struct Tree {
+    source: PathBuf,
+    out: PathBuf,
+}
+
+impl Tree {
+    fn config(&self) -> Result<Config> {
+        Config::read(&self.out.join(".config"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bzimage;
+    use super::*;
+    use crate::error::{exit, exit_code, render};
+    use std::fs::{create_dir_all, read_to_string, write};
+    use std::path::Path;
+
+    /// Takes the options that it knows, counts its builds, and fails when told to.
+    const MAKEFILE: &str = "\
+allnoconfig:
+\tgrep -v CONFIG_PICKY $(KCONFIG_ALLCONFIG) > $(O)/.config
+olddefconfig:
+bzImage:
+\techo '  CC      one.o'
+\techo x >> $(O)/builds
+\ttest ! -e broken || { echo 'one.c:1: error: broken' >&2; exit 1; }
+\tmkdir -p $(O)/arch/x86/boot
+\tcp bzImage.in $(O)/arch/x86/boot/bzImage
+";
+
+    fn recipe() -> Recipe {
+        Recipe {
+            name: "mine".to_owned(),
+            source: "debian:sid".to_owned(),
+            fragments: vec!["base".to_owned()],
+            text: String::new(),
+        }
+    }
+
+    /// A tree that `make` builds at once, and paths around it.
+    fn tree(dir: &Path, fragment: &str) -> (String, Paths) {
+        let tree = dir.join("linux");
+        create_dir_all(&tree).unwrap();
+        create_dir_all(dir.join("kernel-configs")).unwrap();
+        write(dir.join("kernel-configs/base.config"), fragment).unwrap();
+        write(dir.join("kernel-configs/kernels.toml"), "default = \"mine\"\nkernel = []\n")
+            .unwrap();
+        write(tree.join("Makefile"), MAKEFILE).unwrap();
+        write(tree.join("Kconfig"), "config PICKY\n\tbool \"p\"\n\tdepends on EXPERT\n").unwrap();
+        write(tree.join("bzImage.in"), bzimage::fake("6.1.0-mine (me) #1")).unwrap();
+        (tree.display().to_string(), Paths::below(dir))
+    }
+
+    #[test]
+    fn a_kernel_is_built_and_from_then_on_its_name_stands_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, paths) = tree(dir.path(), "CONFIG_SMP=y\n");
+        let progress = Progress::silent();
+        let error = built(&recipe(), &paths).unwrap_err();
+        assert!(render(&error).contains("cargo xtask kernel build mine"), "{}", render(&error));
+        let (kernel, notes) = build_with(&recipe(), Some(&tree), &paths, &progress).unwrap();
+        assert_eq!((kernel.release.as_str(), notes.len()), ("6.1.0-mine", 0));
+        assert!(kernel.has_built_in("CONFIG_SMP"));
+        assert_eq!(built(&recipe(), &paths).unwrap().sha256, kernel.sha256);
+        // A tree of the user's may have changed: it is made again.
+        write(dir.path().join("linux/bzImage.in"), bzimage::fake("6.1.1-mine (me) #1")).unwrap();
+        build_with(&recipe(), Some(&tree), &paths, &progress).unwrap();
+        assert_eq!(built(&recipe(), &paths).unwrap().release, "6.1.1-mine");
+    }
+
+    #[test]
+    fn a_failed_build_says_why_and_goes_on_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, paths) = tree(dir.path(), "CONFIG_SMP=y\n");
+        let broken = dir.path().join("linux/broken");
+        write(&broken, "").unwrap();
+        let build = || build_with(&recipe(), Some(&tree), &paths, &Progress::silent());
+        let error = build().unwrap_err();
+        assert_eq!(exit_code(&error), exit::HOST);
+        let text = render(&error);
+        assert!(text.contains("one.c:1: error: broken") && text.contains("goes on"), "{text}");
+        assert!(built(&recipe(), &paths).is_err());
+        std::fs::remove_file(&broken).unwrap();
+        build().unwrap();
+        let out = std::fs::read_dir(paths.cache.join("builds")).unwrap().flatten();
+        let out = out.map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+        assert_eq!(read_to_string(out.join("builds")).unwrap(), "x\nx\n", "in one folder");
+    }
+
+    #[test]
+    fn an_option_that_does_not_take_ends_the_build_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, paths) = tree(dir.path(), "CONFIG_PICKY=y\nCONFIG_SMP=y\n");
+        let error = build_with(&recipe(), Some(&tree), &paths, &Progress::silent()).unwrap_err();
+        assert_eq!(exit_code(&error), exit::BAD_INPUT);
+        let text = render(&error);
+        assert!(
+            text.contains("CONFIG_PICKY=y (base): it depends on EXPERT; off: EXPERT"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, paths) = tree(dir.path(), "CONFIG_SMP=y\n");
+        let refused = |source: &str| {
+            let error = build_with(&recipe(), Some(source), &paths, &Progress::silent());
+            let error = error.unwrap_err();
+            assert_eq!(exit_code(&error), exit::BAD_INPUT);
+            render(&error)
+        };
+        assert!(refused("/dev/null").contains("no kernel source"));
+        write(Path::new(&tree).join(".config"), "").unwrap();
+        assert!(refused(&tree).contains("make mrproper"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Running the kernel's own `make`, with a line of progress, and what it needs of this machine.
+//! Called by `build` and `configure`.
+
+use super::Tree;
+use crate::error::Refusal;
+use crate::progress::Progress;
+use anyhow::{Context as _, Result};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Programs and headers, each with the Debian package that has it.
+const TOOLS: &[(&str, &str)] = &[
+    ("make", "make"),
+    ("gcc", "gcc"),
+    ("ld", "binutils"),
+    ("flex", "flex"),
+    ("bison", "bison"),
+    ("bc", "bc"),
+    ("zstd", "zstd"),
+    ("pahole", "dwarves"),
+];
+const HEADERS: &[(&str, &str)] =
+    &[("/usr/include/gelf.h", "libelf-dev"), ("/usr/include/stdlib.h", "libc6-dev")];
+/// The same inputs are the same bytes, whoever builds and whenever.
+const FIXED: &[(&str, &str)] = &[
+    ("KBUILD_BUILD_USER", "schedlab"),
+    ("KBUILD_BUILD_HOST", "schedlab"),
+    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
+    ("KBUILD_BUILD_VERSION", "1"),
+    ("LC_ALL", "C"),
+];
+/// How much of what went wrong is shown.
+const LAST_LINES: usize = 12;
+
+/// Fails with the packages that are missing.
+pub(super) fn require_tools() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = |tool: &str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+    let tools = TOOLS.iter().filter(|(tool, _)| !on_path(tool));
+    let headers = HEADERS.iter().filter(|(header, _)| !Path::new(header).is_file());
+    let missing: Vec<_> = tools.chain(headers).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let packages = missing.iter().map(|(_, package)| *package).collect::<Vec<_>>().join(" ");
+    let fix = format!("run `apt-get install --no-install-recommends {packages}`");
+    Err(Refusal::host(format!("building a kernel needs {names}"), fix).into())
+}
+
+/// Which compiler builds.
+pub(super) fn compiler() -> Result<String> {
+    let output = Command::new("gcc").arg("--version").output().context("run(`gcc`) failed")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Makes these targets on all CPUs. All that `make` says is in `schedlab-make.log` of the build
+/// folder. What was made stays, so that the next call goes on from there.
+pub(super) fn make(tree: &Tree, targets: &[&str], progress: &Progress) -> Result<()> {
+    let log = tree.out.join("schedlab-make.log");
+    let errors = File::create(&log).with_context(|| crate::kernel::disk::unwritable(&log))?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut child = Command::new("make")
+        .arg("-C")
+        .arg(&tree.source)
+        .arg(format!("O={}", tree.out.display()))
+        .arg(format!("-j{cpus}"))
+        .args(targets)
+        .envs(FIXED.iter().copied())
+        .env_remove("MAKEFLAGS")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .context("run(`make`) failed")?;
+    let mut made = 0;
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
+        let line = line.context("read(make) failed")?;
+        // `  CC      kernel/sched/core.o`
+        if line.starts_with("  ") {
+            made += 1;
+            progress.update(format!("building, {made} files: {}", line.trim()));
+        }
+    }
+    let status = child.wait().context("wait(make) failed")?;
+    if status.success() {
+        return Ok(());
+    }
+    let message = format!("make({}) failed: {status}\n{}", targets.join(" "), last_lines(&log));
+    let fix = format!("see `{}`; the same command goes on from there", log.display());
+    Err(Refusal::host(message, fix).into())
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut last = VecDeque::new();
+    for line in text.lines() {
+        last.push_back(format!("    {line}"));
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    }
+    last.into_iter().collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,80 @@
+//! Kernels as users have them: an uncompressed image, a build tree, one that cannot boot our
+//! guest. Made from the default kernel.
+
+use crate::bench::{Vm, xtask};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const SHORT: &str = r#"{"duration":"100ms"}"#;
+
+/// What `kernel check` says of the default kernel.
+fn default_kernel() -> Value {
+    let output = Command::new(xtask()).args(["kernel", "check", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn file(kernel: &Value, field: &str) -> PathBuf {
+    kernel[field].as_str().unwrap().into()
+}
+
+/// The vmlinux in a bzImage that zstd compressed, as its header says where.
+fn uncompressed(image: &[u8]) -> Vec<u8> {
+    let number = |at: usize| u32::from_le_bytes(*image[at..].first_chunk().unwrap()) as usize;
+    let payload = (usize::from(image[0x1F1]) + 1) * 512 + number(0x248);
+    let payload = &image[payload..payload + number(0x24C)];
+    let mut vmlinux = Vec::new();
+    let mut decoder = zstd::Decoder::with_buffer(payload).unwrap().single_frame();
+    std::io::copy(&mut decoder, &mut vmlinux).unwrap();
+    vmlinux
+}
+
+/// A build tree with the default kernel in it, and its configuration less `option`.
+fn tree(kernel: &Value, option: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let boot = dir.path().join("arch/x86/boot");
+    std::fs::create_dir_all(&boot).unwrap();
+    std::fs::create_dir_all(dir.path().join("include/config")).unwrap();
+    std::fs::copy(file(kernel, "image"), boot.join("bzImage")).unwrap();
+    let config = std::fs::read_to_string(file(kernel, "configuration")).unwrap();
+    let kept = config.lines().filter(|line| !line.starts_with(option));
+    let kept: Vec<&str> = kept.collect();
+    std::fs::write(dir.path().join(".config"), kept.join("\n")).unwrap();
+    std::fs::write(dir.path().join("modules.order"), "").unwrap();
+    dir
+}
+
+#[track_caller]
+fn assert_boots(spec: &Path, kernel: &Value) {
+    let spec = spec.to_str().unwrap();
+    let report = Vm::new(SHORT).args(["--accel", "tcg", "--kernel", spec]).run().expect("pass", 0);
+    assert_eq!(report["kernel"]["release"], kernel["release"]);
+}
+
+#[test]
+fn an_uncompressed_kernel_boots() {
+    let kernel = default_kernel();
+    let dir = tempfile::tempdir().unwrap();
+    let vmlinux = dir.path().join("vmlinux");
+    let image = std::fs::read(file(&kernel, "image")).unwrap();
+    std::fs::write(&vmlinux, uncompressed(&image)).unwrap();
+    assert_boots(&vmlinux, &kernel);
+}
+
+#[test]
+fn a_build_tree_is_the_kernel_that_was_built_in_it() {
+    let kernel = default_kernel();
+    assert_boots(tree(&kernel, "no option").path(), &kernel);
+}
+
+#[test]
+fn a_kernel_that_cannot_boot_our_guest_is_refused_by_the_option_that_it_lacks() {
+    let kernel = default_kernel();
+    let tree = tree(&kernel, "CONFIG_SERIAL_8250_CONSOLE=");
+    let run = Vm::new(SHORT).args(["--kernel", tree.path().to_str().unwrap()]).run();
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("CONFIG_SERIAL_8250_CONSOLE=y"), "{}", run.stderr);
+    assert!(!run.file("console.log").exists());
+}
