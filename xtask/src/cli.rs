@@ -242,6 +242,18 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 10)]
         count: u32,
     },
+    /// How long two kernels take to PID 1, booted in turn.
+    Kernels {
+        /// As for `vm --kernel`.
+        #[arg(value_name = "SPEC", default_value = "base")]
+        kernel: String,
+        /// What it is compared with.
+        #[arg(value_name = "SPEC", default_value = "trixie-backports")]
+        against: String,
+        /// Boots of each.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+    },
     /// The workload library on this machine against bare loops, in turn, with the bounds it must keep.
     WorkTypes {
         /// Rounds of each comparison, about 2 s each.

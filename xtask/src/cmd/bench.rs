@@ -2,6 +2,7 @@
 //! and differences are taken in turn, because machines are noisy.
 
 mod compare;
+mod kernels;
 mod rivals;
 mod work_types;
 
@@ -29,6 +30,9 @@ pub(crate) fn run(command: &BenchCommand, paths: &Paths) -> Result<u8> {
     match command {
         BenchCommand::Boots { count } => boots(*count, paths),
         BenchCommand::Overhead { count } => overhead(*count, paths),
+        BenchCommand::Kernels { kernel, against, count } => {
+            kernels::run([kernel, against], *count, paths)
+        }
         BenchCommand::WorkTypes { count } => work_types::run(*count, paths),
     }
 }
