@@ -68,7 +68,7 @@ pub(super) fn built(recipe: &Recipe, paths: &Paths) -> Result<Kernel> {
     debian::recall(&recipe.name, paths).ok_or_else(|| {
         let message = format!("kernel `{}` is not built yet", recipe.name);
         let fix = format!(
-            "run `cargo xtask kernel build {}`; a small kernel takes about ten minutes on two CPUs",
+            "run `cargo xtask kernel build {}`; a small kernel takes five to ten minutes on two CPUs",
             recipe.name
         );
         Refusal::input(message, fix).into()
