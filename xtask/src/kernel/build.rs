@@ -7,7 +7,6 @@ mod kconfig;
 mod make;
 mod source;
 
-use super::config::Config;
 use super::spec::Recipe;
 use super::{Kernel, debian, disk, store};
 use crate::error::Refusal;
@@ -46,8 +45,14 @@ fn build_with(
     // Sources of the user's may change at any time; `make` sees what did.
     let inputs = format!("{}\n{merged}\n{}", source.key, make::compiler()?);
     let stamp = out.join("schedlab-inputs");
-    let unchanged = source.is_fixed && std::fs::read_to_string(&stamp).is_ok_and(|s| s == inputs);
-    if unchanged && let Some(kernel) = debian::recall(&recipe.name, paths) {
+    let package = format!("{} of {spec}", recipe.name);
+    let made = std::fs::read_to_string(&stamp).unwrap_or_default();
+    let made = made.split_once('\n').filter(|(_, was)| source.is_fixed && *was == inputs);
+    // By its key: the name may stand for a kernel of other sources by now.
+    if let Some((key, _)) = made
+        && let Some(kernel) = store::load(key, paths)
+    {
+        debian::remember(&recipe.name, key.to_owned(), vec![package], paths)?;
         return Ok((kernel, Vec::new()));
     }
     let tree = Tree { source: source.dir, out };
@@ -56,10 +61,9 @@ fn build_with(
     make::make(&tree, &["bzImage"], progress)?;
     let files = [("vmlinuz", "arch/x86/boot/bzImage"), ("config", ".config")];
     let files = files.map(|(name, built)| (name, tree.out.join(built)));
-    let package = format!("{} of {spec}", recipe.name);
     let (key, kernel) = store::keep(&files, &package, paths, progress)?;
+    disk::write_whole(&stamp, format!("{key}\n{inputs}").as_bytes())?;
     debian::remember(&recipe.name, key, vec![package], paths)?;
-    disk::write_whole(&stamp, inputs.as_bytes())?;
     Ok((kernel, notes))
 }
 
@@ -80,12 +84,6 @@ pub(super) fn built(recipe: &Recipe, paths: &Paths) -> Result<Kernel> {
 struct Tree {
     source: PathBuf,
     out: PathBuf,
-}
-
-impl Tree {
-    fn config(&self) -> Result<Config> {
-        Config::read(&self.out.join(".config"))
-    }
 }
 
 #[cfg(test)]

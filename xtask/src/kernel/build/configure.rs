@@ -76,7 +76,7 @@ pub(super) fn configure(
         make::make(tree, &[&all, "allnoconfig"], progress)?;
     }
     make::make(tree, &["olddefconfig"], progress)?;
-    let config = tree.config()?;
+    let config = Config::read(&tree.out.join(".config"))?;
     let (mut notes, mut faults) = (Vec::new(), Vec::new());
     for Wanted { fragment, option, value } in wanted.iter().filter(|w| !w.took(&config)) {
         let shown = value.as_deref().unwrap_or("off");
