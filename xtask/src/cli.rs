@@ -219,6 +219,22 @@ pub(crate) enum KernelCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Run every work type on each of some kernels and print which did their work, as the page
+    /// docs/kernels.md; exit code 1 if one did not.
+    Types(KernelTypesArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KernelTypesArgs {
+    /// As for `vm --kernel`; several give a table [default: the default kernel].
+    #[arg(value_name = "SPEC")]
+    pub(crate) specs: Vec<String>,
+    /// How long each work type runs.
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = humantime::parse_duration)]
+    pub(crate) hold: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod list;
+mod types;
 
 pub(super) use check::refuse_unfit;
 
@@ -20,6 +21,7 @@ pub(crate) fn run(command: &KernelCommand, paths: &Paths) -> Result<u8> {
         KernelCommand::List { json } => list::list(*json, paths),
         KernelCommand::Prune { all } => list::prune(*all, paths),
         KernelCommand::Check { spec, json } => check::check(&written(spec, paths)?, *json, paths),
+        KernelCommand::Types(args) => types::types(args, paths),
     }
 }
 

@@ -29,6 +29,9 @@ const KERNEL_ARGS: &[&str] = &[
     "nokaslr",
     // Self-tests would run beside the workload for seconds.
     "cryptomgr.notests",
+    // With PREEMPT_RT a thread serves many interrupts of a UART in one go, which some kernels take
+    // for interrupts that nobody serves: 100,000 of them, and the report port would be dead.
+    "noirqdebug",
     // The host's NMI on a hang becomes a panic with a back-trace of every CPU.
     "unknown_nmi_panic",
     // By its older and by its newer name.
