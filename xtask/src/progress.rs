@@ -1,8 +1,9 @@
 //! What the user sees. Progress on stderr: one changing line on a terminal, plain lines in a pipe. Every long stage
 //! takes a [`Progress`]. Results go to stdout, through [`to_stdout`].
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal as _, StdoutLock, Write as _};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,15 @@ impl Progress {
             bar.set_message(text.as_ref().to_owned());
         }
     }
+
+    /// How much of a download has come, as [`Self::update`].
+    pub(crate) fn transfer(&self, bytes: u64, total: u64) {
+        const CELLS: u64 = 30;
+        let full = (bytes.min(total) * CELLS).checked_div(total).unwrap_or(CELLS);
+        let cells: String = (0..CELLS).map(|cell| if cell < full { '#' } else { '.' }).collect();
+        let megabytes = |bytes: u64| bytes / 1_000_000;
+        self.update(format!("[{cells}] {} of {} MB", megabytes(bytes), megabytes(total)));
+    }
 }
 
 impl Drop for Progress {
@@ -72,6 +82,12 @@ pub(crate) fn to_stdout(print: impl FnOnce(&mut StdoutLock<'_>) -> Result<()>) -
         Err(error) if is_closed_pipe(&error) => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Writes a result as indented JSON.
+pub(crate) fn json_to_stdout(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).context("serialize(result) failed")?;
+    to_stdout(|out| Ok(writeln!(out, "{text}")?))
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

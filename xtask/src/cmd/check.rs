@@ -7,7 +7,7 @@ mod view;
 use super::input::{self, Input};
 use crate::cli::CheckArgs;
 use crate::error::{self, exit};
-use crate::progress::to_stdout;
+use crate::progress::{json_to_stdout, to_stdout};
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8> {
         }
     }
     if args.json {
-        to_stdout(|out| Ok(writeln!(out, "{}", serde_json::to_string_pretty(&outcomes)?)?))?;
+        json_to_stdout(&outcomes)?;
     }
     Ok(code)
 }

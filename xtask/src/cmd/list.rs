@@ -5,7 +5,7 @@ use crate::cli::{ListArgs, Listed};
 use crate::error::exit;
 use crate::kernel::{self, Named};
 use crate::paths::Paths;
-use crate::progress::to_stdout;
+use crate::progress::{json_to_stdout, to_stdout};
 use crate::qemu::{PRESETS, Preset};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -37,10 +37,10 @@ struct Ready {
 
 pub(crate) fn run(args: &ListArgs, paths: &Paths) -> Result<u8> {
     let listing = Listing::of(args.what, paths)?;
-    to_stdout(|out| match args.json {
-        true => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&listing)?)?),
-        false => listing.print(out),
-    })?;
+    match args.json {
+        true => json_to_stdout(&listing)?,
+        false => to_stdout(|out| listing.print(out))?,
+    }
     Ok(exit::PASS)
 }
 

@@ -1,5 +1,5 @@
 //! apt with a state of its own: it keeps the machine's proxies and keys, but neither reads nor
-//! changes its lists, and needs no root. `debian.rs` asks it what a suite holds and downloads.
+//! changes its lists, and needs no root. `debian.rs` asks it what a suite holds, `download.rs` downloads.
 
 use super::control::{self, Paragraph};
 use super::disk;
@@ -77,26 +77,26 @@ impl Apt {
         Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
-    /// Puts packages, each `NAME=VERSION`, into the folder `into`; apt checks their hashes.
-    pub(super) fn download(&self, packages: &[String], into: &Path) -> Result<()> {
-        let mut arguments = vec!["download"];
+    /// Where the files of packages are, each `NAME=VERSION`, a line each.
+    pub(super) fn uris(&self, packages: &[String]) -> Result<String> {
+        let mut arguments = vec!["--print-uris", "download"];
         arguments.extend(packages.iter().map(String::as_str));
-        let output = self.run("apt-get", into, &arguments)?;
+        let output = self.run("apt-get", &self.dir, &arguments)?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(Refusal::host(
-            format!(
-                "apt-get download({}) failed: {}",
-                packages.join(" "),
-                last_error(&output.stderr)
-            ),
-            "try again; if it fails again, pass the path of a bzImage or of a .deb",
-        )
-        .into())
+        let (names, error) = (packages.join(" "), last_error(&output.stderr));
+        let fix = "try again; if it fails again, pass the path of a bzImage or of a .deb";
+        Err(Refusal::host(format!("apt-get download({names}) failed: {error}"), fix).into())
     }
 
     fn run(&self, program: &str, cwd: &Path, arguments: &[&str]) -> Result<Output> {
+        let output = self.command(program, cwd, arguments).output();
+        output.map_err(|error| no_program(program, error))
+    }
+
+    /// A program of apt's, to be run in `cwd`.
+    pub(super) fn command(&self, program: &str, cwd: &Path, arguments: &[&str]) -> Command {
         let option = |name: &str, path: &str| format!("{name}={}", self.dir.join(path).display());
         let mut command = Command::new(program);
         command.current_dir(cwd).env("LC_ALL", "C").arg("-c").arg(self.dir.join("apt.conf"));
@@ -113,7 +113,8 @@ impl Apt {
         ] {
             command.args(["-o", &option]);
         }
-        command.args(arguments).output().map_err(|error| no_program(program, error))
+        command.args(arguments);
+        command
     }
 
     fn no_suite(&self, stderr: &[u8]) -> Refusal {
@@ -134,7 +135,7 @@ fn whole_key(folded: &str) -> String {
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
-fn no_program(program: &str, error: std::io::Error) -> anyhow::Error {
+pub(super) fn no_program(program: &str, error: std::io::Error) -> anyhow::Error {
     let refusal = if error.kind() == ErrorKind::NotFound {
         Refusal::host(
             format!("`debian:` needs `{program}`, which is not on the PATH"),
@@ -147,7 +148,7 @@ fn no_program(program: &str, error: std::io::Error) -> anyhow::Error {
 }
 
 /// The last error that says something: the closing summary does not.
-fn last_error(stderr: &[u8]) -> String {
+pub(super) fn last_error(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let errors = text.lines().filter_map(|line| line.strip_prefix("E: ").map(str::trim));
     let telling = |line: &&str| !line.starts_with("Some index files failed");

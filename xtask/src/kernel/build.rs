@@ -8,7 +8,7 @@ mod make;
 mod source;
 
 use super::spec::Recipe;
-use super::{Kernel, debian, disk, store};
+use super::{Kernel, answers, disk, store};
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -52,24 +52,25 @@ fn build_with(
     if let Some((key, _)) = made
         && let Some(kernel) = store::load(key, paths)
     {
-        debian::remember(&recipe.name, key.to_owned(), vec![package], paths)?;
+        answers::remember(&recipe.name, key.to_owned(), vec![package], paths)?;
         return Ok((kernel, Vec::new()));
     }
     let tree = Tree { source: source.dir, out };
     let notes = configure::configure(&tree, &wanted, &merged, progress)?;
     progress.step(format!("building `{}` in {}", recipe.name, tree.out.display()));
     make::make(&tree, &["bzImage"], progress)?;
-    let files = [("vmlinuz", "arch/x86/boot/bzImage"), ("config", ".config")];
+    let files =
+        [("vmlinuz", "arch/x86/boot/bzImage"), ("config", ".config"), ("System.map", "System.map")];
     let files = files.map(|(name, built)| (name, tree.out.join(built)));
     let (key, kernel) = store::keep(&files, &package, paths, progress)?;
     disk::write_whole(&stamp, format!("{key}\n{inputs}").as_bytes())?;
-    debian::remember(&recipe.name, key, vec![package], paths)?;
+    answers::remember(&recipe.name, key, vec![package], paths)?;
     Ok((kernel, notes))
 }
 
 /// The kernel of this name, if it was built.
 pub(super) fn built(recipe: &Recipe, paths: &Paths) -> Result<Kernel> {
-    debian::recall(&recipe.name, paths).ok_or_else(|| {
+    answers::recall(&recipe.name, paths).ok_or_else(|| {
         let message = format!("kernel `{}` is not built yet", recipe.name);
         let fix = format!(
             "run `cargo xtask kernel build {}`; a small kernel takes five to ten minutes on two CPUs",
@@ -105,6 +106,7 @@ bzImage:
 \ttest ! -e broken || { echo 'one.c:1: error: broken' >&2; exit 1; }
 \tmkdir -p $(O)/arch/x86/boot
 \tcp bzImage.in $(O)/arch/x86/boot/bzImage
+\techo map > $(O)/System.map
 ";
 
     fn recipe() -> Recipe {

@@ -1,7 +1,7 @@
 //! What there is to boot: kernels with names or recipes, specs that stood for a kernel once, and kernels in
 //! the cache that nothing stands for any more. `kernel list` shows them, `kernel prune` removes.
 
-use super::{Kernel, debian, named, recipes, store};
+use super::{Kernel, answers, named, recipes, store};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::Result;
@@ -29,7 +29,7 @@ pub(crate) struct Cached {
 
 /// Names first, then other specs, then what `prune` would remove.
 pub(crate) fn list(paths: &Paths) -> Result<Vec<Choice>> {
-    let answers = debian::answers(paths);
+    let answers = answers::all(paths);
     let cached = store::cached(paths)?;
     let of_spec = |spec: &str| {
         let (_, key) = answers.iter().find(|(answered, _)| answered == spec)?;
@@ -56,7 +56,7 @@ pub(crate) fn list(paths: &Paths) -> Result<Vec<Choice>> {
 /// Removes what no spec stands for, and with `all` everything; returns what was there. A guest
 /// that runs has its image in memory.
 pub(crate) fn prune(all: bool, paths: &Paths, progress: &Progress) -> Result<Vec<Cached>> {
-    let answers = if all { Vec::new() } else { debian::answers(paths) };
+    let answers = if all { Vec::new() } else { answers::all(paths) };
     let orphans = orphans(&answers, &store::cached(paths)?);
     let keys: Vec<&str> = orphans.iter().map(|orphan| orphan.key.as_str()).collect();
     store::remove(&keys, paths, progress)?;

@@ -1,34 +1,21 @@
 //! `debian:SUITE/FLAVOUR`: from the flavour's meta package to the packages of the kernel that it
-//! needs today, downloaded once. What a spec stood for is remembered in `cache/specs`, so that a
-//! warm run asks nobody. `mod.rs` calls [`resolve`] and [`fetch`].
+//! needs today, downloaded once. What a spec stood for is remembered, so that a warm run asks
+//! nobody. `mod.rs` calls [`resolve`] and [`fetch`].
 
 use super::apt::Apt;
 use super::control::Paragraph;
 use super::siblings::{self, PARTS};
 use super::spec::Suite;
-use super::{Kernel, deb, disk, sources, store};
+use super::{Kernel, answers, disk, download, sources, store};
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use workloads::nearest;
 
 const META: &str = "linux-image-";
 const SOURCE: &str = "linux-source";
-
-/// What a spec stood for when the mirror was last asked.
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    spec: String,
-    key: String,
-    /// Each `NAME=VERSION`.
-    packages: Vec<String>,
-    /// When, for a reader of the file.
-    asked: String,
-}
 
 /// What to download for a kernel.
 #[derive(Debug, PartialEq)]
@@ -40,7 +27,7 @@ struct Plan {
 
 /// The kernel remembered for this spec, else the one that the mirror has.
 pub(super) fn resolve(suite: &Suite, paths: &Paths, progress: &Progress) -> Result<Kernel> {
-    match recall(&suite.to_string(), paths) {
+    match answers::recall(&suite.to_string(), paths) {
         Some(kernel) => Ok(kernel),
         None => ask(suite, paths, progress, true),
     }
@@ -51,39 +38,10 @@ pub(super) fn fetch(suite: &Suite, paths: &Paths, progress: &Progress) -> Result
     ask(suite, paths, progress, false)
 }
 
-/// The kernel that this spec, a suite or the name of a built kernel, stood for last.
-pub(super) fn recall(spec: &str, paths: &Paths) -> Option<Kernel> {
-    remembered(spec, paths).map(|(_, kernel)| kernel)
-}
-
-fn answer_file(spec: &str, paths: &Paths) -> PathBuf {
-    // No `_` can be in a suite, and none is in a name.
-    paths.cache.join("specs").join(format!("{}.json", spec.replace([':', '/'], "_")))
-}
-
-fn remembered(spec: &str, paths: &Paths) -> Option<(Answer, Kernel)> {
-    let text = std::fs::read(answer_file(spec, paths)).ok()?;
-    let answer: Answer = serde_json::from_slice(&text).ok()?;
-    let kernel = store::load(&answer.key, paths)?;
-    (answer.spec == spec).then_some((answer, kernel))
-}
-
-/// Every spec that was asked for, with the key of what it stood for.
-pub(super) fn answers(paths: &Paths) -> Vec<(String, String)> {
-    let entries = std::fs::read_dir(paths.cache.join("specs")).into_iter().flatten().flatten();
-    let answers = entries.filter_map(|entry| {
-        let answer: Answer = serde_json::from_slice(&std::fs::read(entry.path()).ok()?).ok()?;
-        Some((answer.spec, answer.key))
-    });
-    let mut answers: Vec<_> = answers.collect();
-    answers.sort();
-    answers
-}
-
 /// Asks the mirror, one process at a time for a suite.
 fn ask(suite: &Suite, paths: &Paths, progress: &Progress, old_is_fine: bool) -> Result<Kernel> {
     let (apt, _lock) = open_apt(&suite.suite, paths, progress)?;
-    let old = remembered(&suite.to_string(), paths);
+    let old = answers::remembered(&suite.to_string(), paths);
     // Whoever held the lock may have fetched this very kernel.
     if old_is_fine && let Some((_, kernel)) = old {
         return Ok(kernel);
@@ -101,7 +59,7 @@ fn ask(suite: &Suite, paths: &Paths, progress: &Progress, old_is_fine: bool) -> 
             progress,
         )?,
     };
-    remember(&suite.to_string(), key, plan.packages, paths)?;
+    answers::remember(&suite.to_string(), key, plan.packages, paths)?;
     Ok(kernel)
 }
 
@@ -112,38 +70,11 @@ fn download(
     paths: &Paths,
     progress: &Progress,
 ) -> Result<(String, Kernel)> {
-    // What a killed run left.
+    let debs = download::download(apt, &plan.packages, into, progress)?;
+    let first = debs.first().with_context(|| disk::unwritable(into))?;
+    let unpacked = store::unpacked(&siblings::around(first)?, paths, progress)?;
     drop(std::fs::remove_dir_all(into));
-    std::fs::create_dir_all(into).with_context(|| disk::unwritable(into))?;
-    let megabytes = plan.bytes.div_ceil(1_000_000);
-    progress.step(format!("downloading {megabytes} MB: {}", plan.packages.join(" ")));
-    let unpacked = apt.download(&plan.packages, into).and_then(|()| {
-        let mut debs: Vec<PathBuf> = std::fs::read_dir(into)
-            .with_context(|| disk::unwritable(into))?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .collect();
-        debs.sort();
-        let first = debs.first().with_context(|| disk::unwritable(into))?;
-        store::unpacked(&siblings::around(first)?, paths, progress)
-    });
-    drop(std::fs::remove_dir_all(into));
-    unpacked
-}
-
-/// From now on the spec stands for the kernel with this key.
-pub(super) fn remember(
-    spec: &str,
-    key: String,
-    packages: Vec<String>,
-    paths: &Paths,
-) -> Result<()> {
-    paths.cache_dir("specs")?;
-    let asked = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let answer = Answer { spec: spec.to_owned(), key, packages, asked };
-    let text = serde_json::to_vec_pretty(&answer).context("serialize(answer) failed")?;
-    disk::write_whole(&answer_file(spec, paths), &text)
+    Ok(unpacked)
 }
 
 /// The newest sources that the suite has, `NAME=VERSION`.
@@ -161,20 +92,17 @@ pub(super) fn source_package(suite: &str, paths: &Paths, progress: &Progress) ->
     })
 }
 
-/// Downloads it into `into`.
+/// Downloads it into the folder of the suite; whoever has used it removes it.
 pub(super) fn download_source(
     package: &str,
     suite: &str,
-    into: &Path,
     paths: &Paths,
     progress: &Progress,
 ) -> Result<PathBuf> {
     let (apt, _lock) = open_apt(suite, paths, progress)?;
-    progress.step(format!("downloading {package}, some 170 MB"));
-    apt.download(&[package.to_owned()], into)?;
-    let mut entries = std::fs::read_dir(into).with_context(|| disk::unreadable(into))?.flatten();
-    let deb = entries.find(|entry| deb::is_deb(&entry.path()));
-    deb.map(|entry| entry.path()).with_context(|| disk::unreadable(into))
+    let into = paths.cache.join("apt").join(suite).join("source");
+    let debs = download::download(&apt, &[package.to_owned()], &into, progress)?;
+    debs.into_iter().next().with_context(|| disk::unreadable(&into))
 }
 
 fn open_apt(suite: &str, paths: &Paths, progress: &Progress) -> Result<(Apt, std::fs::File)> {
@@ -298,16 +226,5 @@ Package: linux-image-loop-amd64\nVersion: 9\nDepends: linux-image-loop-amd64\n";
     fn a_mirror_in_the_middle_of_an_update_is_no_panic_and_no_hang() {
         assert_eq!(exit_code(&planned("torn-amd64").unwrap_err()), exit::HOST);
         planned("loop-amd64").unwrap();
-    }
-
-    #[test]
-    fn an_answer_is_used_only_while_its_kernel_is_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::below(dir.path());
-        let suite = suite("cloud-amd64");
-        remember(&suite.to_string(), "0123".to_owned(), Vec::new(), &paths).unwrap();
-        assert!(remembered(&suite.to_string(), &paths).is_none());
-        std::fs::write(answer_file(&suite.to_string(), &paths), "{").unwrap();
-        assert!(remembered(&suite.to_string(), &paths).is_none());
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn kernel(release: &str, config: Option<&str>) -> Kernel {
         sha256: String::new(),
         package: None,
         modules: None,
+        symbols: None,
         config: config.map(|text| Config::parse(text, String::new())),
     }
 }

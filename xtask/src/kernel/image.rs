@@ -33,6 +33,7 @@ pub(super) fn at(path: &Path, paths: &Paths) -> Result<Kernel> {
     Ok(Kernel {
         spec: path.display().to_string(),
         modules: modules_near(dir, &setup.release),
+        symbols: symbols_near(dir, &setup.release),
         config,
         sha256,
         image: real,
@@ -113,6 +114,17 @@ fn config_near(dir: &Path, release: &str) -> Option<PathBuf> {
         .find(|config| config.is_file())
 }
 
+/// As for the configuration. Debian's packages have a line in its place that says where it is.
+fn symbols_near(dir: &Path, release: &str) -> Option<PathBuf> {
+    const STUB_BYTES: u64 = 4096;
+    let in_tree = tree_around(dir).map(|tree| tree.join("System.map"));
+    let whole = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.len() > STUB_BYTES);
+    [dir.join(format!("System.map-{release}")), dir.join("System.map")]
+        .into_iter()
+        .chain(in_tree)
+        .find(whole)
+}
+
 /// Only modules of the very same release: others would not load.
 fn modules_near(dir: &Path, release: &str) -> Option<PathBuf> {
     if let Some(tree) = tree_around(dir) {
@@ -167,12 +179,15 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let image = place(root.path(), "boot/vmlinuz-6.1.0-test");
             write(root.path().join("boot/config-6.1.0-test"), "CONFIG_SMP=y\n").unwrap();
+            write(root.path().join("boot/System.map-6.1.0-test"), "ffffffffffffffff B Debian\n")
+                .unwrap();
             create_dir_all(root.path().join(lib).join("6.2.0-other/kernel")).unwrap();
             assert_eq!(kernel_at(&image).unwrap().modules, None, "those of another release");
             create_dir_all(root.path().join(lib).join(RELEASE).join("kernel")).unwrap();
             let kernel = kernel_at(&image).unwrap();
             assert!(kernel.has_built_in("CONFIG_SMP") && kernel.lacks("CONFIG_RD_ZSTD"));
             assert!(origin(&kernel).ends_with("boot/config-6.1.0-test"));
+            assert_eq!(kernel.symbols, None, "a line that says where it is");
             assert!(kernel.modules.unwrap().ends_with(format!("{lib}/{RELEASE}")));
         }
     }
@@ -195,6 +210,7 @@ mod tests {
         create_dir_all(tree.join("include/config")).unwrap();
         write(tree.join(".config"), "CONFIG_SMP=y\n").unwrap();
         write(tree.join("modules.order"), "").unwrap();
+        write(tree.join("System.map"), "ffffffff81000000 T _text\n".repeat(200)).unwrap();
         let image = place(&tree, BUILT[0]);
         for spec in [&tree, &image] {
             let kernel = kernel_at(spec).unwrap();
@@ -202,6 +218,7 @@ mod tests {
             assert_eq!(kernel.image, image.canonicalize().unwrap());
             assert!(kernel.has_built_in("CONFIG_SMP"));
             assert!(kernel.modules.unwrap().ends_with("linux"));
+            assert!(kernel.symbols.unwrap().ends_with("linux/System.map"));
         }
     }
 

@@ -4,6 +4,7 @@
 //! A bare image is used where it lies. Debian packages are unpacked into `cache/kernels/KEY`,
 //! where KEY is the hash of the packages, so that a folder there never changes once it exists.
 
+mod answers;
 mod apt;
 mod build;
 mod bzimage;
@@ -13,6 +14,7 @@ mod control;
 mod deb;
 mod debian;
 mod disk;
+mod download;
 mod features;
 #[cfg(test)]
 mod fixture;
@@ -58,6 +60,8 @@ pub(crate) struct Kernel {
     pub(crate) package: Option<String>,
     /// The folder that holds `kernel/` and `modules.builtin`, or a build tree, if there is one.
     pub(crate) modules: Option<PathBuf>,
+    /// Its `System.map`, if that lies beside the image.
+    pub(crate) symbols: Option<PathBuf>,
     /// Its configuration, if it lies beside the image or in it.
     pub(crate) config: Option<Config>,
 }
@@ -66,6 +70,11 @@ impl Kernel {
     /// Whether its configuration is known and has `option` built in.
     pub(crate) fn has_built_in(&self, option: &str) -> bool {
         self.config.as_ref().is_some_and(|config| config.has_built_in(option))
+    }
+
+    /// Whether it carries type information, if its configuration is known.
+    pub(crate) fn has_btf(&self) -> Option<bool> {
+        self.config.as_ref().map(|config| config.has_built_in("CONFIG_DEBUG_INFO_BTF"))
     }
 
     /// Whether its configuration is known and does not have `option` built in.

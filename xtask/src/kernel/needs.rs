@@ -78,6 +78,7 @@ const NEEDS: &[Need] = &[
     need("EpollStorm", &["CONFIG_EPOLL"], "the worker fails"),
     need("uid, gid", &["CONFIG_MULTIUSER"], "not applied"),
     need("SCHED_EXT, sched_ext schedulers", &["CONFIG_SCHED_CLASS_EXT"], "not applied"),
+    need("sched_ext schedulers", &["CONFIG_DEBUG_INFO_BTF"], "cannot be loaded"),
     need("cgroups, CgroupChurn", &["CONFIG_CGROUPS"], "the run fails before workers start"),
     need("cpu.weight", &["CONFIG_FAIR_GROUP_SCHED", "CONFIG_EXT_GROUP_SCHED"], "not applied"),
     need("cpu.max", &["CONFIG_CFS_BANDWIDTH"], "not applied"),

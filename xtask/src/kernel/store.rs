@@ -17,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 /// Part of every key: a cache that another layout wrote is not read by mistake.
 const LAYOUT: &str = "schedlab kernel 1";
 const TEMPORARY: &str = "unpacking-";
+const SYMBOLS: &str = "System.map";
 
 /// `kernel.json`: what need not be worked out again.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +44,7 @@ fn load_from(dir: &Path) -> Option<Kernel> {
         sha256: record.sha256,
         package: Some(record.package),
         modules: Some(dir.join("modules")).filter(|modules| modules.is_dir()),
+        symbols: Some(dir.join(SYMBOLS)).filter(|symbols| symbols.is_file()),
         config: Config::read(&dir.join("config")).ok(),
         image,
     })

@@ -4,7 +4,7 @@
 use crate::bench::{Vm, xtask};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const SHORT: &str = r#"{"duration":"100ms"}"#;
@@ -67,6 +67,62 @@ fn an_uncompressed_kernel_boots() {
 fn a_build_tree_is_the_kernel_that_was_built_in_it() {
     let kernel = default_kernel();
     assert_boots(tree(&kernel, "no option").path(), &kernel);
+}
+
+/// `xtask` with these arguments and this variable of the environment.
+fn run(args: &[&str], name: &str, value: &Path) -> Output {
+    Command::new(xtask()).args(args).env(name, value).output().unwrap()
+}
+
+#[test]
+fn without_apt_only_debian_specs_do_not_work() {
+    let kernel = default_kernel();
+    let (nowhere, image) = (tempfile::tempdir().unwrap(), file(&kernel, "image"));
+    let checked = run(&["kernel", "check", image.to_str().unwrap()], "PATH", nowhere.path());
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let fetched = run(&["kernel", "fetch", "debian:sid"], "PATH", nowhere.path());
+    let said = String::from_utf8_lossy(&fetched.stderr);
+    assert_eq!(fetched.status.code(), Some(3), "{said}");
+    assert!(said.contains("needs `apt-get`") && said.contains("bzImage"), "{said}");
+}
+
+/// A package with `image` in it.
+fn package(dir: &Path, image: &Path) -> PathBuf {
+    let (tree, deb) = (dir.join("tree"), dir.join("kernel.deb"));
+    std::fs::create_dir_all(tree.join("boot")).unwrap();
+    std::fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+    let control = "Package: linux-image-test\nVersion: 1\nArchitecture: amd64\n\
+                   Maintainer: nobody <nobody@example.org>\nDescription: test\n";
+    std::fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    std::fs::copy(image, tree.join("boot/vmlinuz-test")).unwrap();
+    let build = ["--build", "--root-owner-group", "-Zgzip"];
+    let output = Command::new("dpkg-deb").args(build).arg(&tree).arg(&deb).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    deb
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_no_half_kernel() {
+    let kernel = default_kernel();
+    let dir = tempfile::tempdir().unwrap();
+    let deb = package(dir.path(), &file(&kernel, "image"));
+    let cache = dir.path().join("cache");
+    std::fs::create_dir(&cache).unwrap();
+    // A disk of its own that is smaller than the image, seen by nobody else.
+    let script = "mount -t tmpfs -o size=4m none \"$SCHEDLAB_CACHE\" && \"$0\" kernel check \"$1\"; \
+                  status=$?; ls \"$SCHEDLAB_CACHE/kernels\"; exit $status";
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", script, xtask()])
+        .arg(&deb)
+        .env("SCHEDLAB_CACHE", &cache)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("No space left") && said.contains("free some space"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "lock");
+    let again = run(&["kernel", "check", deb.to_str().unwrap()], "SCHEDLAB_CACHE", &cache);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use crate::error::{Refusal, exit};
 use crate::kernel::{self, Finding, Has, Kernel};
 use crate::paths::Paths;
-use crate::progress::{Progress, to_stdout};
+use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::report::new_table;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 use std::io::Write;
 
@@ -21,6 +21,9 @@ struct Checked<'a> {
     package: Option<&'a str>,
     configuration: Option<&'a str>,
     modules: Option<String>,
+    system_map: Option<String>,
+    /// Type information; none if the configuration is not known.
+    btf: Option<bool>,
     boots: bool,
     needs: &'a [Finding],
 }
@@ -41,16 +44,15 @@ pub(super) fn check(spec: &str, json: bool, paths: &Paths) -> Result<u8> {
         package: kernel.package.as_deref(),
         configuration: kernel.config.as_ref().map(|config| config.origin.as_str()),
         modules: kernel.modules.as_ref().map(|path| path.display().to_string()),
+        system_map: kernel.symbols.as_ref().map(|path| path.display().to_string()),
+        btf: kernel.has_btf(),
         boots,
         needs: &needs,
     };
-    to_stdout(|out| match json {
-        true => {
-            let text = serde_json::to_string_pretty(&checked);
-            Ok(writeln!(out, "{}", text.context("serialize(kernel) failed")?)?)
-        }
-        false => checked.print(out),
-    })?;
+    match json {
+        true => json_to_stdout(&checked)?,
+        false => to_stdout(|out| checked.print(out))?,
+    }
     Ok(if boots { exit::PASS } else { exit::BAD_INPUT })
 }
 
@@ -63,6 +65,8 @@ impl Checked<'_> {
             ("package", self.package),
             ("configuration", self.configuration),
             ("modules", self.modules.as_deref()),
+            ("System.map", self.system_map.as_deref()),
+            ("type information", self.btf.filter(|has| *has).map(|_| "BTF")),
         ] {
             writeln!(out, "  {what}: {}", is.unwrap_or("none found"))?;
         }

@@ -3,9 +3,9 @@
 use crate::error::exit;
 use crate::kernel::{self, Cached, Choice};
 use crate::paths::Paths;
-use crate::progress::{Progress, to_stdout};
+use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::report::new_table;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
 
@@ -49,22 +49,17 @@ pub(super) fn list(json: bool, paths: &Paths) -> Result<u8> {
             row.features.join(", "),
         ]);
     }
-    to_stdout(|out| match json {
-        true => {
-            let text = serde_json::to_string_pretty(&rows).context("serialize(kernels) failed")?;
-            Ok(writeln!(out, "{text}")?)
+    if json {
+        json_to_stdout(&rows)?;
+        return Ok(exit::PASS);
+    }
+    let orphans = rows.iter().filter(|row| row.spec.is_none()).count();
+    to_stdout(|out| {
+        writeln!(out, "{table}")?;
+        if orphans > 0 {
+            writeln!(out, "\n`cargo xtask kernel prune` removes the {orphans} without a spec.")?;
         }
-        false => {
-            writeln!(out, "{table}")?;
-            let orphans = rows.iter().filter(|row| row.spec.is_none()).count();
-            match orphans {
-                0 => Ok(()),
-                n => Ok(writeln!(
-                    out,
-                    "\n`cargo xtask kernel prune` removes the {n} without a spec."
-                )?),
-            }
-        }
+        Ok(())
     })?;
     Ok(exit::PASS)
 }

@@ -6,7 +6,7 @@ use crate::cli::{Cli, Command, KernelTypesArgs};
 use crate::cmd::vm;
 use crate::error::exit;
 use crate::paths::Paths;
-use crate::progress::{Progress, to_stdout};
+use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::report::RunReport;
 use crate::run::Verdict;
 use anyhow::{Context as _, Result, bail};
@@ -81,10 +81,10 @@ pub(super) fn types(args: &KernelTypesArgs, paths: &Paths) -> Result<u8> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let date = now.split('T').next().unwrap_or_default().to_owned();
     let table = Table { date, hold, kernels };
-    to_stdout(|out| match args.json {
-        true => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&table)?)?),
-        false => Ok(write!(out, "{}", table.page()?)?),
-    })?;
+    match args.json {
+        true => json_to_stdout(&table)?,
+        false => to_stdout(|out| Ok(write!(out, "{}", table.page()?)?))?,
+    }
     Ok(if table.kernels.iter().all(Column::all_run) { exit::PASS } else { exit::FAIL })
 }
 

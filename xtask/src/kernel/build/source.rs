@@ -59,7 +59,7 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
     if !dir.is_dir() {
         let temporary = tempfile::Builder::new().prefix(UNPACKING).tempdir_in(&sources);
         let temporary = temporary.with_context(|| disk::unwritable(&sources))?;
-        let file = debian::download_source(package, suite, temporary.path(), paths, progress)?;
+        let file = debian::download_source(package, suite, paths, progress)?;
         progress.step(format!("unpacking {package}"));
         let tarball = |member: &Path| {
             let is_it = member.extension().is_some_and(|extension| extension == "xz");
@@ -68,6 +68,7 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
         deb::unpack(&file, temporary.path(), &tarball)?;
         let tree = untar(temporary.path())?;
         std::fs::rename(&tree, &dir).with_context(|| disk::unwritable(&dir))?;
+        drop(std::fs::remove_file(&file));
     }
     Ok(Source { dir, key, is_fixed: true })
 }
