@@ -5,6 +5,7 @@
 mod configure;
 mod kconfig;
 mod make;
+mod patched;
 mod source;
 
 use super::spec::Recipe;
@@ -36,6 +37,10 @@ fn build_with(
 ) -> Result<(Kernel, Vec<String>)> {
     let spec = source.unwrap_or(&recipe.source);
     let source = source::find(spec, paths, progress)?;
+    let source = match recipe.patches.is_empty() {
+        true => source,
+        false => patched::patched(&source, &recipe.patches, paths, progress)?,
+    };
     let builds = paths.cache_dir("builds")?;
     let out = builds.join(format!("{}-{}", recipe.name, source.key));
     let _lock = disk::lock(&builds.join(format!("{}.lock", recipe.name)), progress)?;
@@ -114,6 +119,7 @@ bzImage:
             name: "mine".to_owned(),
             source: "debian:sid".to_owned(),
             fragments: vec!["base".to_owned()],
+            patches: Vec::new(),
             text: String::new(),
         }
     }

@@ -56,6 +56,9 @@ pub(crate) struct Recipe {
     pub(crate) source: String,
     /// Files of kernel-configs, without `.config`, in order.
     pub(crate) fragments: Vec<String>,
+    /// Files of kernel-configs, applied to a copy of the sources in this order.
+    #[serde(default)]
+    pub(crate) patches: Vec<String>,
     pub(crate) text: String,
 }
 

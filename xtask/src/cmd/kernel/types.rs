@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -110,9 +111,11 @@ fn scenario(types: &[Reference], hold: Duration) -> Value {
 
 fn vm_args(spec: &str, config: &Path, out: &Path, paths: &Paths) -> Result<crate::cli::VmArgs> {
     let init = paths.repo.join(INIT);
-    let mut words = vec!["xtask".as_ref(), "vm".as_ref(), "--kernel".as_ref(), spec.as_ref()];
+    // The guest's own time: on a loaded host some workers would not get to their first step.
+    let words = ["xtask", "vm", "--deterministic", "--kernel", spec];
+    let mut words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
     for (option, path) in [("--config", config), ("--out", out), ("--init", &init)] {
-        words.extend([option.as_ref(), path.as_os_str()]);
+        words.extend([OsStr::new(option), path.as_os_str()]);
     }
     match Cli::try_parse_from(words)?.command {
         Command::Vm(args) => Ok(*args),
@@ -180,8 +183,8 @@ const HEAD: &str = "\
 
 <!-- Made by `cargo xtask kernel types SPEC... > docs/kernels.md`. Edit `xtask/src/cmd/kernel/types.rs`, not this page. -->
 
-Which work types did their work on which kernel, seen in a guest of each. All types take turns in one guest, a group of each
-in a step of its own; `Custom` is the function of `examples/custom-init`. To make this table anew, on these or other kernels:
+Which work types did their work on which kernel, seen in a deterministic guest of each. All types take turns in one guest, a
+group of each in a step of its own; `Custom` is the function of `examples/custom-init`. To make this table anew, on these or other kernels:
 
 ";
 

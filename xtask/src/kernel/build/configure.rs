@@ -112,6 +112,7 @@ mod tests {
             name: "mine".to_owned(),
             source: "debian:sid".to_owned(),
             fragments: fragments.iter().map(|name| (*name).to_owned()).collect(),
+            patches: Vec::new(),
             text: String::new(),
         }
     }

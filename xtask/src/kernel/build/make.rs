@@ -21,6 +21,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("bc", "bc"),
     ("zstd", "zstd"),
     ("pahole", "dwarves"),
+    ("patch", "patch"),
 ];
 const HEADERS: &[(&str, &str)] =
     &[("/usr/include/gelf.h", "libelf-dev"), ("/usr/include/stdlib.h", "libc6-dev")];

@@ -9,6 +9,7 @@ use crate::progress::Progress;
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 const UNPACKING: &str = "unpacking-";
 const TREE_KEY: usize = 12;
@@ -57,8 +58,7 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
     let dir = sources.join(&key);
     let _lock = disk::lock(&sources.join("lock"), progress)?;
     if !dir.is_dir() {
-        let temporary = tempfile::Builder::new().prefix(UNPACKING).tempdir_in(&sources);
-        let temporary = temporary.with_context(|| disk::unwritable(&sources))?;
+        let temporary = temporary(&sources)?;
         let file = debian::download_source(package, suite, paths, progress)?;
         progress.step(format!("unpacking {package}"));
         let tarball = |member: &Path| {
@@ -71,6 +71,12 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
         drop(std::fs::remove_file(&file));
     }
     Ok(Source { dir, key, is_fixed: true })
+}
+
+/// A folder for what is not whole yet.
+pub(super) fn temporary(sources: &Path) -> Result<TempDir> {
+    let temporary = tempfile::Builder::new().prefix(UNPACKING).tempdir_in(sources);
+    temporary.with_context(|| disk::unwritable(sources))
 }
 
 /// The one folder in the tarball.
