@@ -25,6 +25,8 @@ pub(crate) struct Guest {
     pub(crate) disk: Option<DiskFile>,
     /// The scenario's disk, read-only.
     pub(crate) scenario_disk: Option<DiskFile>,
+    /// Where a debugger is waited for, on [`GDB_HOST`].
+    pub(crate) gdb_port: Option<u16>,
 }
 
 /// A raw image behind a virtio-blk device.
@@ -46,6 +48,11 @@ const NO_ENTROPY: &str = ",-rdrand,-rdseed";
 /// the turn of a vCPU.
 const CODE_BUFFER: &str = "tb-size=512";
 
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// A debugger owns the guest, so that only this machine gets one.
+pub(crate) const GDB_HOST: &str = "127.0.0.1";
+
 /// Slots on the PCI bus: the order in which the guest names its disks.
 const DISK_SLOT: u32 = 0x8;
 const SCENARIO_SLOT: u32 = 0x9;
@@ -58,6 +65,7 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
         virtual_time(guest),
         processors(guest),
         control(),
+        debugger(guest),
         serial_ports(guest),
         disks(guest),
         boot(guest),
@@ -65,9 +73,18 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
     .concat()
 }
 
-/// No devices but those named below, no window, and a reset ends it.
+/// No devices but those named below, no window, and a reset ends it. A guest that breaks out of its
+/// machine finds itself without the system calls that start programs or take other rights.
 fn bare_machine() -> Vec<String> {
-    strings(&["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc", "-no-reboot"])
+    let machine = ["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc"];
+    strings(&[machine.as_slice(), &["-no-reboot", "-sandbox", SANDBOX]].concat())
+}
+
+/// The guest waits for a debugger before its first instruction.
+fn debugger(guest: &Guest) -> Vec<String> {
+    guest.gdb_port.map_or_else(Vec::new, |port| {
+        vec!["-S".into(), "-gdb".into(), format!("tcp:{GDB_HOST}:{port}")]
+    })
 }
 
 fn acceleration(guest: &Guest) -> Vec<String> {
@@ -188,6 +205,7 @@ mod tests {
             frames: "/run/frames.log".into(),
             disk: None,
             scenario_disk: None,
+            gdb_port: None,
         }
     }
 
@@ -203,6 +221,7 @@ mod tests {
         -display none
         -machine pc
         -no-reboot
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
         -accel tcg,thread=single
         -cpu max
         -smp cpus=2,sockets=1,dies=1,cores=2,threads=1
@@ -260,6 +279,12 @@ mod tests {
         assert!(shown(&guest).contains("-cpu max,vendor=GenuineIntel,"));
         let named = Guest { cpu_model: Some("EPYC".into()), ..guest };
         assert!(shown(&named).contains("-cpu EPYC\n"));
+    }
+
+    #[test]
+    fn a_debugger_is_waited_for_on_this_machine_alone() {
+        let text = shown(&Guest { gdb_port: Some(1234), ..guest() });
+        assert!(text.contains("\n-S\n-gdb tcp:127.0.0.1:1234\n"), "{text}");
     }
 
     #[test]

@@ -57,6 +57,12 @@ impl Limits {
         }
     }
 
+    /// For a guest that somebody stops and looks into.
+    pub(crate) fn none() -> Self {
+        let [boot, run, silence, grace] = [Duration::from_secs(u32::MAX.into()); 4];
+        Self { boot, run, silence, grace, undisturbed: true }
+    }
+
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
     /// grace is long because cutting off a guest that powers off would cut its console short.
     fn deterministic(shift: u8, run: Duration, workers: Duration) -> Self {
