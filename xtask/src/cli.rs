@@ -224,9 +224,14 @@ pub(crate) struct BundleRunArgs {
     /// own, which is told by its hash.
     #[arg(long, value_name = "SPEC")]
     pub(crate) kernel: Option<String>,
-    /// Start QEMU stopped, with a port for gdb on this machine alone; there are no time limits then.
+    /// Start QEMU stopped, or stop it at --until, with a port for gdb on this machine alone; there
+    /// are no time limits then. What is to be exact to the instruction is a breakpoint's work.
     #[arg(long)]
     pub(crate) gdb: bool,
+    /// Stop the guest at this time, as its console counts it. It stops up to 25 ms of its time
+    /// later, and later still where it is idle and its time passes at once.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) until: Option<Duration>,
     /// Run folder; must be new or empty [default: one under target/schedlab/runs].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

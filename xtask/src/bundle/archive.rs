@@ -116,11 +116,12 @@ fn content<R: Read>(entry: &mut tar::Entry<'_, R>, member: &Member) -> Result<Ve
 
 /// Behind the last member are zeros alone; the checksum is at their end.
 fn refuse_more(mut rest: impl Read) -> Result<()> {
-    let mut chunk = [0; 4096];
+    const CHUNK: usize = 1 << 16;
+    let (mut chunk, zeros) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         match rest.read(&mut chunk).with_context(|| damaged("its end cannot be read"))? {
             0 => return Ok(()),
-            n if chunk[..n].iter().all(|byte| *byte == 0) => {}
+            n if chunk[..n] == zeros[..n] => {}
             _ => return Err(foreign("something follows its last member").into()),
         }
     }

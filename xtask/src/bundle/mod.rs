@@ -30,7 +30,7 @@ mod strangers;
 
 pub(crate) use compare::Difference;
 pub(crate) use open::Bundle;
-pub(crate) use outcome::{Judgement, Outcome, Replayed, judge};
+pub(crate) use outcome::{Judgement, Outcome, Replayed, first_unlike, judge};
 pub(crate) use pack::{Packed, pack};
 
 use crate::error::Refusal;

@@ -129,8 +129,7 @@ fn strange(old: &Value, random: &mut Random) -> Value {
 }
 
 /// A changed bundle, changed where `level` says.
-fn mutant(level: u64, random: &mut Random) -> Vec<u8> {
-    let mut members = whole();
+fn mutant(level: u64, random: &mut Random, mut members: Members) -> Vec<u8> {
     match level {
         0 => {
             let mut bytes = archive::write(&members).unwrap();
@@ -207,11 +206,11 @@ fn no_change_crashes_the_reader_or_gets_past_it() {
     let dir = tempfile::tempdir().unwrap();
     let work = dir.path().join("work");
     std::fs::create_dir(&work).unwrap();
-    let mut taken = [0; 4];
+    let (original, mut taken) = (whole(), [0; 4]);
     for seed in 0..MUTANTS {
         let mut random = Random(seed);
         let level = seed % 4;
-        let bytes = mutant(level, &mut random);
+        let bytes = mutant(level, &mut random, original.clone());
         match Bundle::read(bytes.as_slice()) {
             Ok(bundle) => {
                 assert!(hashes_hold(&bytes), "seed {seed}");

@@ -138,6 +138,13 @@ fn first_difference(bundle: &Bundle, now: &Replayed, same_result: bool) -> Optio
     if same_result { lines().or_else(values) } else { values().or_else(lines) }
 }
 
+/// The first line of the console that differs, as far as the replay has come.
+pub(crate) fn first_unlike(bundle: &Bundle, now: &Replayed) -> Option<Difference> {
+    let recorded = bundle.member(CONSOLE);
+    let length = recorded.len().min(now.console.len());
+    compare::lines(CONSOLE, &recorded[..length], &now.console)
+}
+
 fn other_checks(expected: &Expected, found: &Expected) -> Vec<[String; 3]> {
     let outcome = |all: &Expected, name: &str| {
         let check = all.checks.iter().find(|check| check.name == name);

@@ -25,8 +25,15 @@ pub(crate) struct Guest {
     pub(crate) disk: Option<DiskFile>,
     /// The scenario's disk, read-only.
     pub(crate) scenario_disk: Option<DiskFile>,
-    /// Where a debugger is waited for, on [`GDB_HOST`].
-    pub(crate) gdb_port: Option<u16>,
+    pub(crate) gdb: Option<Gdb>,
+}
+
+/// A port on [`GDB_HOST`] for a debugger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gdb {
+    pub(crate) port: u16,
+    /// Whether the guest waits for it.
+    pub(crate) is_awaited: bool,
 }
 
 /// A raw image behind a virtio-blk device.
@@ -80,11 +87,12 @@ fn bare_machine() -> Vec<String> {
     strings(&[machine.as_slice(), &["-no-reboot", "-sandbox", SANDBOX]].concat())
 }
 
-/// The guest waits for a debugger before its first instruction.
+/// A debugger may come at any time; one that is waited for comes before the first instruction.
 fn debugger(guest: &Guest) -> Vec<String> {
-    guest.gdb_port.map_or_else(Vec::new, |port| {
-        vec!["-S".into(), "-gdb".into(), format!("tcp:{GDB_HOST}:{port}")]
-    })
+    let Some(Gdb { port, is_awaited }) = guest.gdb else { return Vec::new() };
+    let stopped = is_awaited.then(|| "-S".to_owned());
+    let open = ["-gdb".to_owned(), format!("tcp:{GDB_HOST}:{port}")];
+    stopped.into_iter().chain(open).collect()
 }
 
 fn acceleration(guest: &Guest) -> Vec<String> {
@@ -205,7 +213,7 @@ mod tests {
             frames: "/run/frames.log".into(),
             disk: None,
             scenario_disk: None,
-            gdb_port: None,
+            gdb: None,
         }
     }
 
@@ -283,7 +291,10 @@ mod tests {
 
     #[test]
     fn a_debugger_is_waited_for_on_this_machine_alone() {
-        let text = shown(&Guest { gdb_port: Some(1234), ..guest() });
+        let gdb = |is_awaited| Some(Gdb { port: 1234, is_awaited });
+        let text = shown(&Guest { gdb: gdb(false), ..guest() });
+        assert!(text.contains("\n-gdb tcp:127.0.0.1:1234\n") && !text.contains("\n-S"), "{text}");
+        let text = shown(&Guest { gdb: gdb(true), ..guest() });
         assert!(text.contains("\n-S\n-gdb tcp:127.0.0.1:1234\n"), "{text}");
     }
 

@@ -19,7 +19,7 @@ mod qmp;
 mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
-pub(crate) use args::{DiskFile, GDB_HOST, Guest, arguments};
+pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, arguments};
 pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;

@@ -96,7 +96,7 @@ impl BootRecord {
             frames: PathBuf::new(),
             disk: file(matches!(self.disk, Disk::Scratch { .. } | Disk::Image { .. })),
             scenario_disk: file(self.scenario_via == ConfigVia::Disk),
-            gdb_port: None,
+            gdb: None,
         }))
     }
 }
@@ -113,7 +113,7 @@ fn portable(guest: &Guest) -> Guest {
         frames: "frames.log".into(),
         disk: named(&guest.disk, "disk.img"),
         scenario_disk: named(&guest.scenario_disk, "../scenario.img"),
-        gdb_port: None,
+        gdb: None,
         ..guest.clone()
     }
 }

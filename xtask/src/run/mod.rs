@@ -4,6 +4,7 @@
 mod boot_record;
 mod console;
 mod folder;
+mod guest_clock;
 mod limits;
 mod plan;
 mod tail;

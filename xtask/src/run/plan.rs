@@ -142,7 +142,7 @@ impl BootPlan {
             frames: folder.frames(),
             disk: self.disk.attach(folder)?,
             scenario_disk,
-            gdb_port: None,
+            gdb: None,
         })
     }
 

@@ -2,13 +2,13 @@
 
 use super::super::kernel::refuse_unfit;
 use super::super::vm;
-use crate::bundle::{Bundle, Difference, Judgement, Outcome, Replayed, judge};
+use crate::bundle::{Bundle, Difference, Judgement, Outcome, Replayed, first_unlike, judge};
 use crate::cli::BundleRunArgs;
-use crate::error::Refusal;
+use crate::error::{Refusal, exit};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
-use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Guest, HostCpu};
+use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest, HostCpu};
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -16,6 +16,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Where gdb users look first.
 const GDB_PORT: u16 = 1234;
@@ -36,11 +37,11 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let decision = accelerator(bundle.manifest.boot.accel, paths);
     let accel = decision.accel;
     let facts = vm::host_facts(&plan, &qemu, &decision);
-    let guest = Guest { gdb_port: gdb_port(args.gdb)?, ..bundle.guest(&plan, accel, &folder)? };
+    let guest = Guest { gdb: gdb(args)?, ..bundle.guest(&plan, accel, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     folder.write_json("host.json", &facts)?;
-    let seen = boot(&bundle, &plan, &guest, interrupted, &progress)?;
-    let ended_by_itself = matches!(seen.stop, Stop::Ended(_));
+    let seen = boot(&bundle, &plan, &guest, args.until, interrupted, &progress)?;
+    let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
     let report = vm::finish(&plan, accel, facts, seen, &folder, &progress)?;
     drop(progress);
     let replayed = Replayed {
@@ -51,9 +52,12 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
         accel,
         kernel_sha256: plan.kernel.sha256,
         initramfs_sha256: plan.image.sha256,
-        ended_by_itself,
+        ended_by_itself: matches!(stop, Stop::Ended(_)),
         was_debugged: args.gdb,
     };
+    if stop == Stop::Reached {
+        return print_stopped(&bundle, &replayed, stopped_at_s.unwrap_or_default(), &folder);
+    }
     let judgement = judge(&bundle, &replayed);
     print(&judgement, args.json, &folder)?;
     Ok(judgement.exit_code())
@@ -105,13 +109,16 @@ fn accelerator(recorded: Accel, paths: &Paths) -> Decision {
 }
 
 /// The usual port, or any that is free.
-fn gdb_port(asked: bool) -> Result<Option<u16>> {
+fn gdb(args: &BundleRunArgs) -> Result<Option<Gdb>> {
     let bind = |port| TcpListener::bind((GDB_HOST, port));
-    let free = || -> std::io::Result<u16> {
-        Ok(bind(GDB_PORT).or_else(|_| bind(0))?.local_addr()?.port())
+    let free = || -> std::io::Result<Gdb> {
+        let port = bind(GDB_PORT).or_else(|_| bind(0))?.local_addr()?.port();
+        Ok(Gdb { port, is_awaited: args.until.is_none() })
     };
-    let port = asked.then(free).transpose();
-    port.with_context(|| Refusal::host(format!("bind({GDB_HOST}) failed"), "leave out --gdb"))
+    args.gdb
+        .then(free)
+        .transpose()
+        .with_context(|| Refusal::host(format!("bind({GDB_HOST}) failed"), "leave out --gdb"))
 }
 
 /// With these the folder is a run folder like any other.
@@ -132,6 +139,7 @@ fn boot(
     bundle: &Bundle,
     plan: &BootPlan,
     guest: &Guest,
+    until: Option<Duration>,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
@@ -139,13 +147,13 @@ fn boot(
     let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
     let workers = plan.resolved.total_workers();
     let usual = Limits::usual(guest.accel, guest.icount_shift, &plan.scenario, workers);
-    let limits = if guest.gdb_port.is_some() { Limits::none() } else { usual };
+    let limits = if guest.gdb.is_some() { Limits::none() } else { usual };
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
-    if let Some(port) = guest.gdb_port {
-        progress.step(format!(
-            "QEMU waits for a debugger: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"
-        ));
+    if let Some(Gdb { port, is_awaited }) = guest.gdb {
+        let when = if is_awaited { "now" } else { "once the guest is stopped" };
+        progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
     }
+    let limits = Limits { until, ..limits };
     watch(guest, plan.host_cpu(), limits, Console::new(allowed, false), interrupted, progress)
 }
 
@@ -188,4 +196,18 @@ fn print_difference(difference: &Difference, out: &mut impl Write) -> Result<()>
     writeln!(out, "  first difference: {file} {place}{}", time.unwrap_or_default())?;
     writeln!(out, "    recorded: {recorded}")?;
     Ok(writeln!(out, "    here:     {now}")?)
+}
+
+/// What there is of a guest that did not run to its end can only be compared as far as it goes.
+fn print_stopped(bundle: &Bundle, replayed: &Replayed, at_s: f64, folder: &Folder) -> Result<u8> {
+    let difference = first_unlike(bundle, replayed);
+    to_stdout(|out| {
+        writeln!(out, "stopped at {at_s:.3} s of the guest")?;
+        match &difference {
+            None => writeln!(out, "so far the console is the recorded one")?,
+            Some(difference) => print_difference(difference, out)?,
+        }
+        Ok(writeln!(out, "run folder: {}", folder.path().display())?)
+    })?;
+    Ok(if difference.is_none() { exit::PASS } else { exit::FAIL })
 }
