@@ -40,7 +40,7 @@ pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// Refuses all that [`write`] would not have made, before it costs more than its bounds.
+/// Refuses all that [`write()`] would not have made, before it costs more than its bounds.
 pub(super) fn read(source: impl Read) -> Result<Members> {
     let mut decoder = zstd::Decoder::new(source).context("zstd(bundle) failed")?;
     decoder.window_log_max(LARGEST_WINDOW_LOG).context("zstd(bundle) failed")?;
