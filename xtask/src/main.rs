@@ -8,6 +8,7 @@ mod paths;
 mod progress;
 mod units;
 
+mod bundle;
 mod image;
 mod kernel;
 mod qemu;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Host(args) => cmd::host::run(&args, &paths),
         Command::Check(args) => cmd::check::run(&args),
         Command::Report(args) => cmd::report::run(&args),
+        Command::Bundle(command) => cmd::bundle::run(&command, &paths),
         Command::Kernel(command) => cmd::kernel::run(&command, &paths),
         Command::List(args) => cmd::list::run(&args, &paths),
         Command::Docs(args) => cmd::docs::run(&args, &paths),

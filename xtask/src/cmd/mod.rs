@@ -1,6 +1,7 @@
 //! The commands: a file each, whose `run` is called by `main`.
 
 pub(crate) mod bench;
+pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod ci;
 pub(crate) mod docs;

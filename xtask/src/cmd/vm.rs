@@ -11,8 +11,8 @@ use crate::progress::{Progress, to_stdout};
 use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
-    Arguments, BootPlan, Console, DISK_DRIVER, Deterministic, Folder, HostFacts, Limits, Observed,
-    Stop, Timings, Verdict, choose_via, conclude, judge_console, watch,
+    Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
+    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, judge_console, watch,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -28,8 +28,7 @@ const BLAME_KVM: &str = "; this may be the host's KVM: try --accel tcg";
 const COMPLAINT_LINES: usize = 8;
 
 pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-        .context("sigaction(SIGINT) failed")?;
+    catch_interrupts()?;
     let progress = Progress::new();
     let (report, folder) = run_once(args, paths, &progress)?;
     drop(progress);
@@ -43,6 +42,13 @@ pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
         Ok(())
     })?;
     Ok(report.verdict.exit_code())
+}
+
+/// From now on Ctrl-C sets this, and ends nothing.
+pub(super) fn catch_interrupts() -> Result<&'static AtomicBool> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("sigaction(SIGINT) failed")?;
+    Ok(&INTERRUPTED)
 }
 
 /// Everything from the arguments to the finished run folder.
@@ -75,6 +81,19 @@ pub(crate) fn run_once(
         if args.deterministic { deterministic::accel() } else { args.accel.decide(paths) };
     let mut facts = host_facts(&plan, &qemu, &decision);
     let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
+    let report = finish(&plan, accel, facts, seen, &folder, progress)?;
+    Ok((report, folder))
+}
+
+/// Judges what was seen, and writes the last files of the run.
+pub(super) fn finish(
+    plan: &BootPlan,
+    accel: Accel,
+    mut facts: HostFacts,
+    seen: Observed,
+    folder: &Folder,
+    progress: &Progress,
+) -> Result<RunReport> {
     let record = seen.record.clone().unwrap_or_default();
     let mut checks = judge(&plan.scenario, &plan.resolved, &record, &seen.reports);
     checks.extend(judge_console(&seen, &plan.scenario));
@@ -85,10 +104,11 @@ pub(crate) fn run_once(
         show_last_lines(&seen, progress);
     }
     facts.timings = Some(timings(&seen));
+    facts.ended_by_itself = Some(matches!(seen.stop, Stop::Ended(_)));
     folder.write_json("host.json", &facts)?;
-    let report = RunReport::new(&plan, accel.name(), &qemu, seen, (verdict, advice, checks));
+    let report = RunReport::new(plan, accel.name(), &facts.qemu, seen, (verdict, advice, checks));
     folder.write_json("report.json", &report)?;
-    Ok((report, folder))
+    Ok(report)
 }
 
 fn plan(
@@ -117,6 +137,8 @@ fn plan(
         Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,
     };
+    let init =
+        std::fs::read(&init).with_context(|| format!("read(`{}`) failed", init.display()))?;
     let carried = image::scenario_text(via, &scenario)?;
     let mode = || -> Result<_> {
         Ok(Deterministic { icount_shift: args.icount_shift, host_cpu: HostCpu::choose(paths)? })
@@ -189,6 +211,8 @@ fn boot_with(
     let cpu = plan.host_cpu();
     folder.write_arguments(&qemu::arguments(&guest), cpu.map(HostCpu::index))?;
     folder.write_json("host.json", facts)?;
+    let allowed: Vec<_> = args.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
+    folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
     let workers = plan.resolved.total_workers();
     let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario, workers);
@@ -207,7 +231,7 @@ fn boot_with(
     )
 }
 
-fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {
+pub(super) fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     HostFacts {
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -224,6 +248,7 @@ fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {
         host_cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         load_average: read("/proc/loadavg"),
         timings: None,
+        ended_by_itself: None,
     }
 }
 

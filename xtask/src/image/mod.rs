@@ -15,13 +15,14 @@ use cpio::Archive;
 use guest_init::proto::initramfs;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use workloads::Scenario;
 
 const RECIPE: &str = "images/minimal.toml";
 /// Higher ones take seconds and save a tenth.
 const ZSTD_LEVEL: i32 = 9;
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// `images/*.toml`.
 #[derive(Debug, Deserialize)]
@@ -36,6 +37,10 @@ struct Recipe {
 pub(crate) struct Image {
     pub(crate) path: PathBuf,
     pub(crate) sha256: String,
+    /// Modules of the recipe.
+    pub(crate) wanted_modules: Vec<String>,
+    /// Those that it carries, in load order.
+    pub(crate) modules: Vec<String>,
     /// Modules of the recipe that this kernel neither has built in nor as a file.
     pub(crate) missing_modules: Vec<String>,
 }
@@ -64,16 +69,15 @@ pub(crate) fn scenario_text(via: ConfigVia, scenario: &Scenario) -> Result<Optio
     (via == ConfigVia::Initramfs).then(|| resolved(scenario)).transpose()
 }
 
-/// Builds the image, or finds it in the cache.
+/// Builds the image around the PID 1 `init`, or finds it in the cache.
 pub(crate) fn build(
-    init: &Path,
+    init: &[u8],
     modules: LoadedModules,
     scenario: Option<&str>,
     packing: Packing,
     paths: &Paths,
 ) -> Result<Image> {
-    let init = std::fs::read(init).with_context(|| format!("read(`{}`) failed", init.display()))?;
-    let bytes = assemble(&init, &modules, scenario)?;
+    let bytes = assemble(init, &modules, scenario)?;
     // Named after what is in it, so that nothing is packed twice.
     let name = format!("{:x}", HexDigest(Sha256::digest(&bytes).as_slice()));
     let path = paths.cache_dir("images")?.join(match packing {
@@ -86,7 +90,35 @@ pub(crate) fn build(
     let packed =
         std::fs::read(&path).with_context(|| format!("read(`{}`) failed", path.display()))?;
     let sha256 = format!("{:x}", HexDigest(Sha256::digest(&packed).as_slice()));
-    Ok(Image { path, sha256, missing_modules: modules.missing })
+    Ok(Image {
+        path,
+        sha256,
+        wanted_modules: modules.wanted,
+        modules: modules.files.into_iter().map(|module| module.name).collect(),
+        missing_modules: modules.missing,
+    })
+}
+
+/// PID 1 out of an image that [`build`] made.
+pub(crate) fn init_of(image: &[u8]) -> Result<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    let mut rest = match image.starts_with(ZSTD_MAGIC) {
+        false => image,
+        true => {
+            zstd::stream::copy_decode(image, &mut unpacked).context("zstd(image) failed")?;
+            unpacked.as_slice()
+        }
+    };
+    loop {
+        let mut reader = ::cpio::NewcReader::new(rest).context("cpio(image) failed")?;
+        anyhow::ensure!(!reader.entry().is_trailer(), "the image has no `init`");
+        if reader.entry().name() == "init" {
+            let mut init = Vec::new();
+            reader.read_to_end(&mut init).context("cpio(image) failed")?;
+            return Ok(init);
+        }
+        rest = reader.finish().context("cpio(image) failed")?;
+    }
 }
 
 /// How the archive is stored.
@@ -168,6 +200,7 @@ mod tests {
     fn modules() -> LoadedModules {
         let module = |name: &str| Module { name: name.into(), bytes: vec![1, 2, 3] };
         LoadedModules {
+            wanted: Vec::new(),
             files: vec![module("virtio"), module("virtio_blk")],
             builtin: Vec::new(),
             missing: Vec::new(),
@@ -199,6 +232,15 @@ mod tests {
         100644 modules/01-virtio_blk.ko
         100644 scenario.json
         ");
+    }
+
+    #[test]
+    fn pid_1_comes_out_of_the_image_as_it_went_in() {
+        let bytes = assemble(b"elf", &modules(), None).unwrap();
+        for packing in [Packing::Plain, Packing::Zstd] {
+            assert_eq!(init_of(&packing.pack(bytes.clone()).unwrap()).unwrap(), b"elf");
+        }
+        assert!(init_of(&bytes[..300]).is_err());
     }
 
     #[test]

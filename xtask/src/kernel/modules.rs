@@ -16,6 +16,8 @@ const SUFFIXES: [&str; 4] = ["", ".xz", ".zst", ".gz"];
 /// Modules to load, dependencies before those that need them.
 #[derive(Debug, Default)]
 pub(crate) struct LoadedModules {
+    /// What was asked for.
+    pub(crate) wanted: Vec<String>,
     pub(crate) files: Vec<Module>,
     /// Wanted, and part of the image already.
     pub(crate) builtin: Vec<String>,
@@ -35,6 +37,7 @@ impl Kernel {
     /// The modules `wanted` and all that they need. `-` and `_` are the same in a module's name.
     pub(crate) fn module_closure(&self, wanted: &[String]) -> Result<LoadedModules> {
         let mut closure = Closure::open(self.modules.as_deref())?;
+        closure.loaded.wanted = wanted.to_vec();
         for name in wanted {
             closure.add(&canonical(name))?;
         }

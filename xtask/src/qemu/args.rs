@@ -25,6 +25,15 @@ pub(crate) struct Guest {
     pub(crate) disk: Option<DiskFile>,
     /// The scenario's disk, read-only.
     pub(crate) scenario_disk: Option<DiskFile>,
+    pub(crate) gdb: Option<Gdb>,
+}
+
+/// A port on [`GDB_HOST`] for a debugger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gdb {
+    pub(crate) port: u16,
+    /// Whether the guest waits for it.
+    pub(crate) is_awaited: bool,
 }
 
 /// A raw image behind a virtio-blk device.
@@ -46,6 +55,11 @@ const NO_ENTROPY: &str = ",-rdrand,-rdseed";
 /// the turn of a vCPU.
 const CODE_BUFFER: &str = "tb-size=512";
 
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// A debugger owns the guest, so that only this machine gets one.
+pub(crate) const GDB_HOST: &str = "127.0.0.1";
+
 /// Slots on the PCI bus: the order in which the guest names its disks.
 const DISK_SLOT: u32 = 0x8;
 const SCENARIO_SLOT: u32 = 0x9;
@@ -58,6 +72,7 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
         virtual_time(guest),
         processors(guest),
         control(),
+        debugger(guest),
         serial_ports(guest),
         disks(guest),
         boot(guest),
@@ -65,9 +80,19 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
     .concat()
 }
 
-/// No devices but those named below, no window, and a reset ends it.
+/// No devices but those named below, no window, and a reset ends it. A guest that breaks out of its
+/// machine finds itself without the system calls that start programs or take other rights.
 fn bare_machine() -> Vec<String> {
-    strings(&["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc", "-no-reboot"])
+    let machine = ["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc"];
+    strings(&[machine.as_slice(), &["-no-reboot", "-sandbox", SANDBOX]].concat())
+}
+
+/// A debugger may come at any time; one that is waited for comes before the first instruction.
+fn debugger(guest: &Guest) -> Vec<String> {
+    let Some(Gdb { port, is_awaited }) = guest.gdb else { return Vec::new() };
+    let stopped = is_awaited.then(|| "-S".to_owned());
+    let open = ["-gdb".to_owned(), format!("tcp:{GDB_HOST}:{port}")];
+    stopped.into_iter().chain(open).collect()
 }
 
 fn acceleration(guest: &Guest) -> Vec<String> {
@@ -188,6 +213,7 @@ mod tests {
             frames: "/run/frames.log".into(),
             disk: None,
             scenario_disk: None,
+            gdb: None,
         }
     }
 
@@ -203,6 +229,7 @@ mod tests {
         -display none
         -machine pc
         -no-reboot
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
         -accel tcg,thread=single
         -cpu max
         -smp cpus=2,sockets=1,dies=1,cores=2,threads=1
@@ -260,6 +287,15 @@ mod tests {
         assert!(shown(&guest).contains("-cpu max,vendor=GenuineIntel,"));
         let named = Guest { cpu_model: Some("EPYC".into()), ..guest };
         assert!(shown(&named).contains("-cpu EPYC\n"));
+    }
+
+    #[test]
+    fn a_debugger_is_waited_for_on_this_machine_alone() {
+        let gdb = |is_awaited| Some(Gdb { port: 1234, is_awaited });
+        let text = shown(&Guest { gdb: gdb(false), ..guest() });
+        assert!(text.contains("\n-gdb tcp:127.0.0.1:1234\n") && !text.contains("\n-S"), "{text}");
+        let text = shown(&Guest { gdb: gdb(true), ..guest() });
+        assert!(text.contains("\n-S\n-gdb tcp:127.0.0.1:1234\n"), "{text}");
     }
 
     #[test]

@@ -110,6 +110,11 @@ impl Layout {
             .map_or_else(|| Distances::default().between(a, b), |of| of.between(a, b))
     }
 
+    /// Whether the firmware names any.
+    pub(super) fn has_distances(&self) -> bool {
+        self.distances.is_some()
+    }
+
     pub(crate) fn memory_mib(&self) -> u64 {
         self.nodes.iter().map(|node| node.memory_mib).sum()
     }

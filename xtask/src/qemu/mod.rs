@@ -12,13 +12,14 @@ mod found;
 mod layout;
 mod numa;
 mod topology;
+mod written;
 
 mod process;
 mod qmp;
 mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
-pub(crate) use args::{DiskFile, Guest, arguments};
+pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, arguments};
 pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;
@@ -27,3 +28,4 @@ pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
 pub(crate) use qmp::{Command, Notice};
 pub(crate) use turns::{check as check_turns, kernel_argument};
+pub(crate) use written::MachineRecord;

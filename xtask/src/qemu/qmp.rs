@@ -10,6 +10,9 @@ pub(crate) enum Command {
     Capabilities,
     QueryStatus,
     InjectNmi,
+    /// What the ACPI timer shows, at the port where the firmware of a `pc` puts it.
+    ReadTimer,
+    Stop,
     Quit,
 }
 
@@ -20,6 +23,10 @@ impl Command {
             Self::Capabilities => "{\"execute\":\"qmp_capabilities\"}\n",
             Self::QueryStatus => "{\"execute\":\"query-status\"}\n",
             Self::InjectNmi => "{\"execute\":\"inject-nmi\"}\n",
+            Self::ReadTimer => {
+                "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"i /w 0x608\"}}\n"
+            }
+            Self::Stop => "{\"execute\":\"stop\"}\n",
             Self::Quit => "{\"execute\":\"quit\"}\n",
         }
     }
@@ -34,9 +41,14 @@ pub(crate) enum Notice {
     Stopped,
     /// Answer to `query-status`, `running` or `internal-error`.
     Status(String),
+    /// Answer to [`Command::ReadTimer`].
+    Timer(u32),
     /// A command was refused.
     Refused(String),
 }
+
+/// What the answer to [`Command::ReadTimer`] begins with.
+const TIMER_PORT: &str = "portl[0x0608] =";
 
 #[derive(Deserialize)]
 struct Line {
@@ -61,13 +73,25 @@ pub(super) fn parse(line: &str) -> Option<Notice> {
     if line.event.as_deref() == Some("STOP") {
         return Some(Notice::Stopped);
     }
-    let status = line.answer?.get("status")?.as_str()?.to_owned();
+    let answer = line.answer?;
+    if let Some(text) = answer.as_str() {
+        let digits = text.strip_prefix(TIMER_PORT)?.trim().strip_prefix("0x")?;
+        return u32::from_str_radix(digits, 16).ok().map(Notice::Timer);
+    }
+    let status = answer.get("status")?.as_str()?.to_owned();
     Some(Notice::Status(status))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_timer_is_read_from_text() {
+        let notice = parse("{\"return\": \"portl[0x0608] = 0x0012f687\\r\\n\"}");
+        assert_eq!(notice, Some(Notice::Timer(0x12_f687)));
+        assert_eq!(parse(r#"{"return": "invalid"}"#), None);
+    }
 
     #[test]
     fn the_lines_of_a_dying_kvm_guest() {

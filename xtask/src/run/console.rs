@@ -53,6 +53,8 @@ pub(crate) struct Console {
     echo: bool,
     partial: Vec<u8>,
     lines: usize,
+    /// The last time stamp that is not zero.
+    pub(super) stamp: Option<f64>,
     pub(crate) recent: VecDeque<String>,
     pub(crate) panic: Option<String>,
     pub(crate) splats: Vec<Splat>,
@@ -65,6 +67,7 @@ impl Console {
             echo,
             partial: Vec::new(),
             lines: 0,
+            stamp: None,
             recent: VecDeque::new(),
             panic: None,
             splats: Vec::new(),
@@ -97,6 +100,7 @@ impl Console {
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
+        self.stamp = stamp(line).filter(|seconds| *seconds > 0.0).or(self.stamp);
         let message = message(line);
         if self.panic.is_none() && message.contains(PANIC) {
             self.panic = Some(message.to_owned());
@@ -125,6 +129,11 @@ impl Console {
 fn message(line: &str) -> &str {
     let stamped = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     stamped.map_or(line, |(_, message)| message)
+}
+
+/// The seconds of its time stamp.
+fn stamp(line: &str) -> Option<f64> {
+    line.strip_prefix('[')?.split_once(']')?.0.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ pub(crate) struct Folder {
 }
 
 /// `host.json`: what differs from machine to machine and from run to run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HostFacts {
     pub(crate) started: String,
     pub(crate) command: Vec<String>,
@@ -34,10 +34,12 @@ pub(crate) struct HostFacts {
     pub(crate) load_average: String,
     /// Absent until the run has ended.
     pub(crate) timings: Option<Timings>,
+    /// Whether QEMU ended without our doing; absent until then.
+    pub(crate) ended_by_itself: Option<bool>,
 }
 
 /// Wall times of the host.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Timings {
     /// From QEMU's start to the guest's first frame.
     pub(crate) boot_ms: Option<u64>,
@@ -171,7 +173,8 @@ fn file_name(name: &str) -> String {
     if name.is_empty() { "run".into() } else { name }
 }
 
-fn shell_word(word: &str) -> String {
+/// As a POSIX shell takes it for one word.
+pub(crate) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

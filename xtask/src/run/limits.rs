@@ -24,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) grace: Duration,
     /// Whether QEMU hears nothing while the guest may still be whole.
     pub(crate) undisturbed: bool,
+    /// The guest's time at which it is stopped.
+    pub(crate) until: Option<Duration>,
 }
 
 impl Limits {
@@ -46,6 +48,7 @@ impl Limits {
                 silence: seconds(15),
                 grace: seconds(5),
                 undisturbed: false,
+                until: None,
             },
             (Accel::Kvm, _) => Self {
                 boot: seconds(30),
@@ -53,8 +56,15 @@ impl Limits {
                 silence: seconds(5),
                 grace: seconds(5),
                 undisturbed: false,
+                until: None,
             },
         }
+    }
+
+    /// For a guest that somebody stops and looks into.
+    pub(crate) fn none() -> Self {
+        let [boot, run, silence, grace] = [Duration::from_secs(u32::MAX.into()); 4];
+        Self { boot, run, silence, grace, undisturbed: true, until: None }
     }
 
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
@@ -68,6 +78,7 @@ impl Limits {
             silence: second / BEATS + Duration::from_secs(30),
             grace: Duration::from_secs(60),
             undisturbed: true,
+            until: None,
         }
     }
 }

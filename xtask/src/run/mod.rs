@@ -1,19 +1,23 @@
 //! One boot of one kernel with one scenario: plan it, watch it, judge it, keep it. Called by
 //! `cmd::vm`.
 
+mod boot_record;
 mod console;
 mod folder;
+mod guest_clock;
 mod limits;
 mod plan;
 mod tail;
 mod verdict;
 mod watch;
 
+pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
-pub(crate) use folder::{Folder, HostFacts, Timings};
+pub(crate) use folder::{Folder, HostFacts, Timings, shell_word};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{
-    Arguments, BootPlan, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via, resolved,
+    Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
+    command_line, emulated, resolved,
 };
 pub(crate) use verdict::{Verdict, conclude, judge_console};
 pub(crate) use watch::{Observed, Stop, watch};

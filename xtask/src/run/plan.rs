@@ -11,11 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::ValueEnum;
 use guest_init::proto::args;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use workloads::{Plan, Scenario};
 
 /// COMMAND_LINE_SIZE of x86, with its NUL.
-const CMDLINE_BYTES: usize = 2048;
+pub(crate) const CMDLINE_BYTES: usize = 2048;
 const SECTOR: usize = 512;
 /// The driver that the guest needs for any disk.
 pub(crate) const DISK_DRIVER: &str = "virtio_blk";
@@ -57,7 +58,8 @@ const DETERMINISTIC_ARGS: &[&str] = &[
 ];
 
 /// How the scenario gets into the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ConfigVia {
     /// The command line if it fits there, a disk otherwise; the initramfs if there is to be none.
     Auto,
@@ -70,7 +72,8 @@ pub(crate) enum ConfigVia {
 }
 
 /// The workload's disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Disk {
     None,
     /// A sparse raw file of this size in the run folder.
@@ -142,7 +145,13 @@ impl BootPlan {
             frames: folder.frames(),
             disk: self.disk.attach(folder)?,
             scenario_disk,
+            gdb: None,
         })
+    }
+
+    /// The kernel command line without the scenario.
+    pub(super) fn kernel_words(&self, accel: Accel) -> Vec<String> {
+        self.arguments(accel).words()
     }
 
     fn arguments(&self, accel: Accel) -> Arguments<'_> {
@@ -204,6 +213,10 @@ pub(crate) struct Arguments<'a> {
 
 impl Arguments<'_> {
     fn line(&self, scenario: Option<&str>) -> String {
+        command_line(self.words(), scenario)
+    }
+
+    fn words(&self) -> Vec<String> {
         let mut words: Vec<String> = KERNEL_ARGS.iter().map(|arg| (*arg).to_owned()).collect();
         let mut add = |args: &[&str]| words.extend(args.iter().map(|arg| (*arg).to_owned()));
         if self.emulated {
@@ -220,11 +233,22 @@ impl Arguments<'_> {
             Disk::Memory { mib } => add(&[&format!("{}{}{mib}", args::DISK, args::DISK_MEMORY)]),
         }
         words.extend(self.extra.iter().cloned());
-        words.extend(
-            scenario.map(|text| format!("{}{}", args::SCENARIO, STANDARD_NO_PAD.encode(text))),
-        );
-        words.join(" ")
+        words
     }
+}
+
+/// A kernel command line of these words, with the scenario last if it travels there.
+pub(crate) fn command_line(mut words: Vec<String>, scenario: Option<&str>) -> String {
+    words
+        .extend(scenario.map(|text| format!("{}{}", args::SCENARIO, STANDARD_NO_PAD.encode(text))));
+    words.join(" ")
+}
+
+/// The words of a command line with what emulated guests need beside them.
+pub(crate) fn emulated(mut words: Vec<String>) -> Vec<String> {
+    let missing: Vec<_> = TCG_ARGS.iter().filter(|arg| !words.iter().any(|w| w == *arg)).collect();
+    words.extend(missing.into_iter().map(|arg| (*arg).to_owned()));
+    words
 }
 
 fn write_scenario_disk(text: &str, folder: &Folder) -> Result<DiskFile> {

@@ -97,6 +97,7 @@ pub(crate) fn conclude(
 fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
     let (verdict, advice) = match seen.stop {
         Stop::Interrupted => (Verdict::Interrupted, "ended by the user"),
+        Stop::Reached => (Verdict::Interrupted, "stopped at the time that the user gave"),
         Stop::Halted => {
             let status = seen.halted.as_deref().unwrap_or("unknown");
             return Some((Verdict::QemuFailed, format!("QEMU stopped the guest ({status})")));
@@ -271,6 +272,7 @@ mod tests {
             boot: Some(Duration::ZERO),
             run: Some(Duration::ZERO),
             total: Duration::ZERO,
+            stopped_at_s: None,
         }
     }
 

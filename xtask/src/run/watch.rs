@@ -2,6 +2,7 @@
 //! limits, and makes a guest that went silent show where it is. Called by `cmd::vm`.
 
 use super::console::Console;
+use super::guest_clock::GuestClock;
 use super::limits::Limits;
 use super::tail::Tail;
 use crate::progress::Progress;
@@ -17,6 +18,8 @@ use workloads::{RunRecord, WorkerReport};
 /// How often the serial files are looked at: often enough to react, rarely enough not to take
 /// the CPU from the guest.
 const TICK: Duration = Duration::from_millis(20);
+/// The same for a guest that is to be stopped at a time.
+const CLOCK_TICK: Duration = Duration::from_millis(2);
 /// How long QEMU may take to quit.
 const QUIT: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,8 @@ pub(crate) enum Stop {
     Timeout,
     /// Ctrl-C.
     Interrupted,
+    /// The guest has come as far as it should.
+    Reached,
 }
 
 /// Everything that was seen of a guest.
@@ -58,6 +63,8 @@ pub(crate) struct Observed {
     pub(crate) boot: Option<Duration>,
     pub(crate) run: Option<Duration>,
     pub(crate) total: Duration,
+    /// The guest's time in seconds at which it was stopped, if it was to be.
+    pub(crate) stopped_at_s: Option<f64>,
 }
 
 /// Boots `guest`, on one CPU of the host if that is given, and watches it to its end.
@@ -93,6 +100,9 @@ struct Watch<'a> {
     last_frame: Instant,
     /// When nothing more is to be expected of this guest, and what the watch then ends with.
     closing: Option<(Instant, Stop)>,
+    /// Of a guest that is to be stopped.
+    clock: Option<GuestClock>,
+    is_debugged: bool,
     seen: Observed,
 }
 
@@ -123,6 +133,7 @@ impl<'a> Watch<'a> {
             boot: None,
             run: None,
             total: Duration::ZERO,
+            stopped_at_s: None,
         };
         Ok(Self {
             qemu,
@@ -134,6 +145,8 @@ impl<'a> Watch<'a> {
             started,
             last_frame: started,
             closing: None,
+            clock: limits.until.map(GuestClock::new),
+            is_debugged: guest.gdb.is_some(),
             seen,
         })
     }
@@ -144,7 +157,8 @@ impl<'a> Watch<'a> {
             PollFd::from_borrowed_fd(notices, PollFlags::IN),
             PollFd::from_borrowed_fd(ended, PollFlags::IN),
         ];
-        let timeout = Timespec::try_from(TICK).ok();
+        let tick = if self.clock.is_some() { CLOCK_TICK } else { TICK };
+        let timeout = Timespec::try_from(tick).ok();
         // A signal ends it early; the caller looks at everything anyway.
         let _ = poll(&mut fds, timeout.as_ref());
     }
@@ -160,8 +174,13 @@ impl<'a> Watch<'a> {
         }
         for notice in self.qemu.notices() {
             match notice {
-                Notice::Ready if self.limits.undisturbed => {}
+                Notice::Ready if self.limits.undisturbed && self.clock.is_none() => {}
                 Notice::Ready => self.qemu.negotiate(),
+                Notice::Timer(timer) => self.take_time(timer),
+                Notice::Stopped if self.seen.stopped_at_s.is_some() => {
+                    return Ok(self.reached());
+                }
+                Notice::Stopped if self.is_debugged => {}
                 Notice::Stopped => self.qemu.tell(Command::QueryStatus),
                 Notice::Status(status) if status == "running" => {}
                 Notice::Status(status) => {
@@ -171,7 +190,32 @@ impl<'a> Watch<'a> {
                 Notice::Refused(why) => self.seen.notes.push(format!("QMP: {why}")),
             }
         }
+        self.ask_for_time();
         Ok(self.limits_reached())
+    }
+
+    fn ask_for_time(&mut self) {
+        let stamp = self.seen.console.stamp;
+        let is_running = self.seen.stopped_at_s.is_none();
+        if is_running && self.clock.as_mut().is_some_and(|clock| clock.ask(stamp)) {
+            self.qemu.tell(Command::ReadTimer);
+        }
+    }
+
+    fn take_time(&mut self, timer: u32) {
+        let Some(clock) = &mut self.clock else { return };
+        clock.answer(timer);
+        if clock.is_due() && self.seen.stopped_at_s.is_none() {
+            self.seen.stopped_at_s = clock.now_s();
+            self.qemu.tell(Command::Stop);
+        }
+    }
+
+    /// A stopped guest ends the watch, unless a debugger may come to look at it.
+    fn reached(&mut self) -> Option<Stop> {
+        let at = self.seen.stopped_at_s.unwrap_or_default();
+        self.progress.step(format!("the guest is stopped at {at:.3} s of its time"));
+        (!self.is_debugged).then_some(Stop::Reached)
     }
 
     /// A guest that ends after its last frame or panic has ended by itself.

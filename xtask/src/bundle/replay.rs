@@ -1,0 +1,113 @@
+//! From a bundle to a guest that can be started: its kernel or another one, its initramfs or one
+//! made anew around its PID 1. Called by `cmd::bundle`.
+
+use super::Bundle;
+use super::member::{INIT, INITRAMFS, KERNEL};
+use crate::error::Refusal;
+use crate::image::{self, Image, Packing};
+use crate::kernel::Kernel;
+use crate::paths::Paths;
+use crate::qemu::{Accel, Guest, HostCpu};
+use crate::run::{BootPlan, ConfigVia, Deterministic, Folder, command_line, emulated, resolved};
+use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+
+impl Bundle {
+    /// The plan of a replay in `folder`, into which the files of the bundle go; with another
+    /// kernel than the bundle's if one is given.
+    pub(crate) fn plan(
+        &self,
+        other: Option<Kernel>,
+        folder: &Folder,
+        paths: &Paths,
+    ) -> Result<BootPlan> {
+        let boot = &self.manifest.boot;
+        let (kernel, image) = match other {
+            Some(kernel) => self.rebuilt(kernel, paths)?,
+            None => {
+                self.need_kernel()?;
+                self.unpacked(folder)?
+            }
+        };
+        let mode = |icount_shift| -> Result<_> {
+            Ok(Deterministic { icount_shift, host_cpu: HostCpu::choose(paths)? })
+        };
+        Ok(BootPlan {
+            kernel,
+            image,
+            scenario: self.scenario.clone(),
+            resolved: self.resolved.clone(),
+            notes: boot.notes.clone(),
+            via: boot.scenario_via,
+            deterministic: boot.icount_shift.map(mode).transpose()?,
+            cpu_model: boot.cpu_model.clone(),
+            layout: boot.machine.layout()?,
+            disk: boot.disk.clone(),
+            kernel_args: Vec::new(),
+        })
+    }
+
+    /// The guest of `plan`, with the kernel arguments of the recorded run.
+    pub(crate) fn guest(&self, plan: &BootPlan, accel: Accel, folder: &Folder) -> Result<Guest> {
+        let mut words = self.manifest.boot.kernel_args.clone();
+        if accel == Accel::Tcg {
+            words = emulated(words);
+        }
+        let text = resolved(&self.scenario)?;
+        let by_cmdline = (plan.via == ConfigVia::Cmdline).then_some(text.as_str());
+        Ok(Guest { cmdline: command_line(words, by_cmdline), ..plan.guest(accel, folder)? })
+    }
+
+    /// Refuses a bundle that has none.
+    pub(crate) fn need_kernel(&self) -> Result<()> {
+        if self.manifest.has_kernel() {
+            return Ok(());
+        }
+        let kernel = &self.manifest.boot.kernel;
+        let name = kernel.package.as_ref().unwrap_or(&kernel.release);
+        let message =
+            format!("this bundle has no kernel in it; it was {name}, SHA-256 {}", kernel.sha256);
+        Err(Refusal::input(message, "pass it, or another, as --kernel SPEC").into())
+    }
+
+    fn unpacked(&self, folder: &Folder) -> Result<(Kernel, Image)> {
+        let boot = &self.manifest.boot;
+        let kernel = Kernel {
+            spec: "of the bundle".into(),
+            image: self.unpack(KERNEL, folder)?,
+            release: boot.kernel.release.clone(),
+            version: boot.kernel.version.clone(),
+            sha256: boot.kernel.sha256.clone(),
+            package: boot.kernel.package.clone(),
+            modules: None,
+            config: None,
+        };
+        let image = Image {
+            path: self.unpack(INITRAMFS, folder)?,
+            sha256: boot.initramfs_sha256.clone(),
+            wanted_modules: boot.wanted_modules.clone(),
+            modules: boot.modules.clone(),
+            missing_modules: boot.missing_modules.clone(),
+        };
+        Ok((kernel, image))
+    }
+
+    fn unpack(&self, name: &'static str, folder: &Folder) -> Result<PathBuf> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, self.member(name)).with_context(|| {
+            let message = format!("write(`{}`) failed", path.display());
+            Refusal::host(message, "free some space, or pass --out")
+        })?;
+        Ok(path)
+    }
+
+    /// PID 1 and the scenario of the bundle with the modules that `kernel` has.
+    fn rebuilt(&self, kernel: Kernel, paths: &Paths) -> Result<(Kernel, Image)> {
+        let boot = &self.manifest.boot;
+        let modules = kernel.module_closure(&boot.wanted_modules)?;
+        let text = image::scenario_text(boot.scenario_via, &self.scenario)?;
+        let packing = Packing::of(&kernel);
+        let image = image::build(self.member(INIT), modules, text.as_deref(), packing, paths)?;
+        Ok((kernel, image))
+    }
+}

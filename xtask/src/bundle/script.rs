@@ -1,0 +1,129 @@
+//! `run.sh` of a bundle: replays it with QEMU and a POSIX shell alone. Called by `pack`, and by
+//! `open` to tell whether a stranger's is the same.
+
+use super::manifest::Manifest;
+use super::member::{CONSOLE, FRAMES};
+use crate::qemu::{Guest, arguments};
+use crate::run::{Disk, shell_word};
+
+const HEAD: &str = r#"#!/bin/sh
+# Replays the run of this folder with QEMU alone and compares what the guest writes with what was
+# recorded. Needs qemu-system-x86_64; writes to a new folder `replay` here and nowhere else.
+set -eu
+cd -- "$(dirname -- "$0")"
+if ! command -v qemu-system-x86_64 >/dev/null; then
+    echo "there is no qemu-system-x86_64 here; on Debian: apt-get install qemu-system-x86" >&2
+    exit 3
+fi
+"#;
+
+const FOLDER: &str = r#"if ! mkdir replay; then
+    echo "remove or rename it first" >&2
+    exit 2
+fi
+cd replay
+"#;
+
+/// All threads on one CPU: on several, QEMU's own threads race and the guest is another one.
+const PIN: &str = r#"pin=
+if command -v taskset >/dev/null; then
+    pin="taskset -c $(taskset -cp $$ | sed 's/.*: *//; s/[,-].*//')"
+else
+    echo "there is no taskset here: QEMU is not kept to one CPU, so the bytes may differ" >&2
+fi
+"#;
+
+const COMPARE: &str = r#"differs=0
+same() {
+    if command -v sha256sum >/dev/null; then
+        test "$(sha256sum <"$1")" = "$2  -"
+    else
+        cmp "$1" "../$1"
+    fi
+}
+check() {
+    if same "$1" "$2"; then
+        echo "$1: same bytes"
+    else
+        echo "$1: differs"
+        differs=1
+    fi
+}
+"#;
+
+/// The script; of a bundle without a kernel it says how to come by one.
+pub(super) fn write(manifest: &Manifest, guest: &Guest) -> String {
+    let mut text = HEAD.to_owned();
+    if !manifest.has_kernel() {
+        let kernel = &manifest.boot.kernel;
+        let name = kernel.package.as_ref().unwrap_or(&kernel.release);
+        let words = [
+            "this bundle has no kernel in it; replay it with:".to_owned(),
+            "cargo xtask bundle run FILE --kernel SPEC".to_owned(),
+            format!("the kernel was {name}, SHA-256 {}", kernel.sha256),
+        ];
+        for line in words {
+            text.push_str(&format!("echo {} >&2\n", shell_word(&line)));
+        }
+        return text + "exit 3\n";
+    }
+    text.push_str(FOLDER);
+    if let Disk::Scratch { bytes } = manifest.boot.disk {
+        text.push_str(&format!("dd if=/dev/null of=disk.img bs=1 seek={bytes} 2>/dev/null\n"));
+    }
+    text.push_str(if guest.icount_shift.is_some() { PIN } else { "pin=\n" });
+    text.push_str(&format!(
+        "echo {}\n",
+        shell_word(&format!("recorded with QEMU {}; here:", manifest.boot.qemu))
+    ));
+    text.push_str("qemu-system-x86_64 --version | head -n 1\n");
+    // Silence the control channel, which nobody uses here.
+    text.push_str("$pin qemu-system-x86_64 \\\n");
+    for word in lines(arguments(guest)) {
+        text.push_str(&format!("    {word} \\\n"));
+    }
+    text.push_str("    </dev/null >qmp.log\n");
+    text.push_str(&ending(manifest));
+    text
+}
+
+/// An option and its value a line.
+fn lines(arguments: Vec<String>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in arguments {
+        let word_is_option = word.starts_with('-');
+        match lines.last_mut() {
+            Some(line) if !word_is_option => *line += &format!(" {}", shell_word(&word)),
+            _ => lines.push(shell_word(&word)),
+        }
+    }
+    lines
+}
+
+fn ending(manifest: &Manifest) -> String {
+    if !manifest.is_exact() {
+        let why = match manifest.boot.icount_shift {
+            None => "this run was not deterministic",
+            Some(_) => "the host ended the recorded run",
+        };
+        let text =
+            format!("replayed; {why}, so that no two are the same bytes: read replay/{CONSOLE}");
+        return format!("echo {}\n", shell_word(&text));
+    }
+    let check = |name: &str| {
+        let digest = manifest.members.get(name).map(|digest| digest.sha256.as_str());
+        format!("check {name} {}\n", digest.unwrap_or_default())
+    };
+    format!("{COMPARE}{}{}exit $differs\n", check(CONSOLE), check(FRAMES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+
+    #[test]
+    fn arguments_are_quoted_for_a_shell_an_option_a_line() {
+        let words = ["-S", "-append", "a b'c", "-m", "1M"].map(str::to_owned).to_vec();
+        assert_eq!(lines(words), ["-S", r"-append 'a b'\''c'", "-m 1M"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! `xtask bundle run`: checks a bundle, boots what is in it, and compares.
+
+use super::super::kernel::refuse_unfit;
+use super::super::vm;
+use crate::bundle::{Bundle, Difference, Judgement, Outcome, Replayed, first_unlike, judge};
+use crate::cli::BundleRunArgs;
+use crate::error::{Refusal, exit};
+use crate::kernel::{self, Kernel};
+use crate::paths::Paths;
+use crate::progress::{Progress, to_stdout};
+use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest, HostCpu};
+use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
+use anyhow::{Context as _, Result};
+use regex::Regex;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Where gdb users look first.
+const GDB_PORT: u16 = 1234;
+
+pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
+    let bundle = Bundle::open(&args.file)?;
+    let qemu = qemu::version()?;
+    refuse_small_host(&bundle)?;
+    let interrupted = vm::catch_interrupts()?;
+    let progress = Progress::new();
+    let other = args.kernel.as_ref().map(|spec| other_kernel(spec, &bundle, paths, &progress));
+    let other = match other {
+        Some(kernel) => Some(kernel?),
+        None => bundle.need_kernel().map(|()| None)?,
+    };
+    let folder = Folder::create(args.out.as_deref(), &bundle.scenario.name, paths)?;
+    let plan = bundle.plan(other, &folder, paths)?;
+    let decision = accelerator(bundle.manifest.boot.accel, paths);
+    let accel = decision.accel;
+    let facts = vm::host_facts(&plan, &qemu, &decision);
+    let guest = Guest { gdb: gdb(args)?, ..bundle.guest(&plan, accel, &folder)? };
+    write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
+    folder.write_json("host.json", &facts)?;
+    let seen = boot(&bundle, &plan, &guest, args.until, interrupted, &progress)?;
+    let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
+    let report = vm::finish(&plan, accel, facts, seen, &folder, &progress)?;
+    drop(progress);
+    let replayed = Replayed {
+        report,
+        report_json: read(&folder.path().join("report.json"))?,
+        console: read(&folder.console())?,
+        frames: read(&folder.frames())?,
+        accel,
+        kernel_sha256: plan.kernel.sha256,
+        initramfs_sha256: plan.image.sha256,
+        ended_by_itself: matches!(stop, Stop::Ended(_)),
+        was_debugged: args.gdb,
+    };
+    if stop == Stop::Reached {
+        return print_stopped(&bundle, &replayed, stopped_at_s.unwrap_or_default(), &folder);
+    }
+    let judgement = judge(&bundle, &replayed);
+    print(&judgement, args.json, &folder)?;
+    Ok(judgement.exit_code())
+}
+
+/// The memory of the guest is there before anything is written.
+fn refuse_small_host(bundle: &Bundle) -> Result<()> {
+    let wanted = bundle.manifest.boot.machine.layout()?.memory_mib();
+    let text = std::fs::read_to_string("/proc/meminfo").context("read(/proc/meminfo) failed")?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib: u64 = total.and_then(|t| t.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    if wanted <= kib / 1024 {
+        return Ok(());
+    }
+    let message = format!("the guest has {wanted} MiB of memory, this host {}", kib / 1024);
+    Err(Refusal::host(message, "replay it on a larger host").into())
+}
+
+fn other_kernel(spec: &str, bundle: &Bundle, paths: &Paths, progress: &Progress) -> Result<Kernel> {
+    let kernel = kernel::resolve(spec, paths, progress)?;
+    refuse_unfit(&kernel)?;
+    let recorded = &bundle.manifest.boot.kernel;
+    if kernel.sha256 == recorded.sha256 {
+        progress.step("this is the kernel of the bundle, by its SHA-256");
+    } else {
+        let name = recorded.package.as_ref().unwrap_or(&recorded.release);
+        progress.step(format!(
+            "Linux {} is not the kernel of the bundle, which is {name}, SHA-256 {}",
+            kernel.release, recorded.sha256
+        ));
+    }
+    Ok(kernel)
+}
+
+/// The recorded one if it works here.
+fn accelerator(recorded: Accel, paths: &Paths) -> Decision {
+    let as_recorded = |accel| Decision { accel, on_trial: false, reason: "as recorded".into() };
+    match recorded {
+        Accel::Tcg => as_recorded(Accel::Tcg),
+        Accel::Kvm => match AccelChoice::Auto.decide(paths) {
+            Decision { accel: Accel::Kvm, on_trial: false, .. } => as_recorded(Accel::Kvm),
+            other => Decision {
+                accel: Accel::Tcg,
+                on_trial: false,
+                reason: format!("no guest has lived under KVM here: {}", other.reason),
+            },
+        },
+    }
+}
+
+/// The usual port, or any that is free.
+fn gdb(args: &BundleRunArgs) -> Result<Option<Gdb>> {
+    let bind = |port| TcpListener::bind((GDB_HOST, port));
+    let free = || -> std::io::Result<Gdb> {
+        let port = bind(GDB_PORT).or_else(|_| bind(0))?.local_addr()?.port();
+        Ok(Gdb { port, is_awaited: args.until.is_none() })
+    };
+    args.gdb
+        .then(free)
+        .transpose()
+        .with_context(|| Refusal::host(format!("bind({GDB_HOST}) failed"), "leave out --gdb"))
+}
+
+/// With these the folder is a run folder like any other.
+fn write_inputs(
+    bundle: &Bundle,
+    plan: &BootPlan,
+    guest: &Guest,
+    qemu: &str,
+    folder: &Folder,
+) -> Result<()> {
+    folder.write_json("scenario.json", &plan.scenario)?;
+    folder.write_arguments(&qemu::arguments(guest), plan.host_cpu().map(HostCpu::index))?;
+    let allowed = &bundle.manifest.boot.allow_splat;
+    folder.write_json("boot.json", &BootRecord::new(plan, guest, qemu, allowed))
+}
+
+fn boot(
+    bundle: &Bundle,
+    plan: &BootPlan,
+    guest: &Guest,
+    until: Option<Duration>,
+    interrupted: &AtomicBool,
+    progress: &Progress,
+) -> Result<Observed> {
+    let patterns = bundle.manifest.boot.allow_splat.iter();
+    let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
+    let workers = plan.resolved.total_workers();
+    let usual = Limits::usual(guest.accel, guest.icount_shift, &plan.scenario, workers);
+    let limits = if guest.gdb.is_some() { Limits::none() } else { usual };
+    progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
+    if let Some(Gdb { port, is_awaited }) = guest.gdb {
+        let when = if is_awaited { "now" } else { "once the guest is stopped" };
+        progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
+    }
+    let limits = Limits { until, ..limits };
+    watch(guest, plan.host_cpu(), limits, Console::new(allowed, false), interrupted, progress)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("read(`{}`) failed", path.display()))
+}
+
+fn print(judgement: &Judgement, json: bool, folder: &Folder) -> Result<()> {
+    to_stdout(|out| {
+        if json {
+            return Ok(writeln!(out, "{}", serde_json::to_string_pretty(judgement)?)?);
+        }
+        let (recorded, now) = (judgement.recorded.name(), judgement.now.name());
+        match judgement.outcome {
+            Outcome::Exactly => writeln!(out, "reproduced exactly: {now}, the same bytes")?,
+            Outcome::Reproduced => writeln!(out, "reproduced: {now}, with the same checks")?,
+            Outcome::NotReproduced if now == recorded => {
+                writeln!(out, "not reproduced: {now} as recorded, but not the same run")?;
+            }
+            Outcome::NotReproduced => writeln!(out, "not reproduced: {now}; recorded {recorded}")?,
+        }
+        for [name, then, now] in &judgement.checks {
+            writeln!(out, "  check {name}: {now}; recorded {then}")?;
+        }
+        if let Some(difference) = &judgement.first_difference {
+            print_difference(difference, out)?;
+        }
+        match (judgement.outcome, judgement.reasons.as_slice()) {
+            (Outcome::Exactly, _) => {}
+            (_, []) => writeln!(out, "  nothing that is known explains it")?,
+            (_, reasons) => writeln!(out, "  why it may differ: {}", reasons.join("; "))?,
+        }
+        Ok(writeln!(out, "run folder: {}", folder.path().display())?)
+    })
+}
+
+fn print_difference(difference: &Difference, out: &mut impl Write) -> Result<()> {
+    let Difference { file, place, recorded, now, guest_time } = difference;
+    let time = guest_time.as_ref().map(|time| format!(" at {time} of the guest"));
+    writeln!(out, "  first difference: {file} {place}{}", time.unwrap_or_default())?;
+    writeln!(out, "    recorded: {recorded}")?;
+    Ok(writeln!(out, "    here:     {now}")?)
+}
+
+/// What there is of a guest that did not run to its end can only be compared as far as it goes.
+fn print_stopped(bundle: &Bundle, replayed: &Replayed, at_s: f64, folder: &Folder) -> Result<u8> {
+    let difference = first_unlike(bundle, replayed);
+    to_stdout(|out| {
+        writeln!(out, "stopped at {at_s:.3} s of the guest")?;
+        match &difference {
+            None => writeln!(out, "so far the console is the recorded one")?,
+            Some(difference) => print_difference(difference, out)?,
+        }
+        Ok(writeln!(out, "run folder: {}", folder.path().display())?)
+    })?;
+    Ok(if difference.is_none() { exit::PASS } else { exit::FAIL })
+}

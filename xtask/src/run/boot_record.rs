@@ -1,0 +1,125 @@
+//! `boot.json`: what a guest is made of, as typed fields. With its kernel and its initramfs they
+//! are all that it takes to boot it again. Written by `cmd::vm`, packed and read by `bundle`.
+
+use super::{BootPlan, ConfigVia, Disk, command_line};
+use crate::image::HexDigest;
+use crate::qemu::{Accel, DiskFile, Guest, MachineRecord, arguments};
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::path::PathBuf;
+
+/// Everything of a run that reached the guest, but for files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BootRecord {
+    /// Version of the QEMU build.
+    pub(crate) qemu: String,
+    pub(crate) accel: Accel,
+    /// Of a deterministic guest.
+    pub(crate) icount_shift: Option<u8>,
+    pub(crate) cpu_model: Option<String>,
+    pub(crate) machine: MachineRecord,
+    pub(crate) disk: Disk,
+    pub(crate) scenario_via: ConfigVia,
+    /// The kernel command line, less the scenario if that is on it.
+    pub(crate) kernel_args: Vec<String>,
+    pub(crate) kernel: KernelRecord,
+    /// Of the initramfs.
+    pub(crate) initramfs_sha256: String,
+    pub(crate) wanted_modules: Vec<String>,
+    pub(crate) modules: Vec<String>,
+    pub(crate) missing_modules: Vec<String>,
+    /// What of the command line could not be done to all of the scenario.
+    pub(crate) notes: Vec<String>,
+    /// Patterns of splats that may pass.
+    pub(crate) allow_splat: Vec<String>,
+    /// Of QEMU's arguments, whatever its files are called.
+    pub(crate) arguments_sha256: String,
+}
+
+/// Which kernel it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KernelRecord {
+    pub(crate) release: String,
+    pub(crate) version: String,
+    /// Of the image.
+    pub(crate) sha256: String,
+    pub(crate) package: Option<String>,
+}
+
+impl BootRecord {
+    /// The record of `guest`, which was made of `plan`.
+    pub(crate) fn new(plan: &BootPlan, guest: &Guest, qemu: &str, allow_splat: &[String]) -> Self {
+        Self {
+            qemu: qemu.to_owned(),
+            accel: guest.accel,
+            icount_shift: guest.icount_shift,
+            cpu_model: guest.cpu_model.clone(),
+            machine: MachineRecord::of(&plan.layout),
+            disk: plan.disk.clone(),
+            scenario_via: plan.via,
+            kernel_args: plan.kernel_words(guest.accel),
+            kernel: KernelRecord {
+                release: plan.kernel.release.clone(),
+                version: plan.kernel.version.clone(),
+                sha256: plan.kernel.sha256.clone(),
+                package: plan.kernel.package.clone(),
+            },
+            initramfs_sha256: plan.image.sha256.clone(),
+            wanted_modules: plan.image.wanted_modules.clone(),
+            modules: plan.image.modules.clone(),
+            missing_modules: plan.image.missing_modules.clone(),
+            notes: plan.notes.clone(),
+            allow_splat: allow_splat.to_vec(),
+            arguments_sha256: arguments_sha256(guest),
+        }
+    }
+}
+
+impl BootRecord {
+    /// The guest that this describes, with the files of a bundle; `scenario` is the text that it
+    /// gets.
+    pub(crate) fn guest(&self, scenario: &str) -> Result<Guest> {
+        let file = |is_there: bool| is_there.then(|| DiskFile { path: "".into(), format: "raw" });
+        let by_cmdline = (self.scenario_via == ConfigVia::Cmdline).then_some(scenario);
+        Ok(portable(&Guest {
+            accel: self.accel,
+            icount_shift: self.icount_shift,
+            cpu_model: self.cpu_model.clone(),
+            layout: self.machine.layout()?,
+            kernel: PathBuf::new(),
+            initramfs: PathBuf::new(),
+            cmdline: command_line(self.kernel_args.clone(), by_cmdline),
+            console: PathBuf::new(),
+            frames: PathBuf::new(),
+            disk: file(matches!(self.disk, Disk::Scratch { .. } | Disk::Image { .. })),
+            scenario_disk: file(self.scenario_via == ConfigVia::Disk),
+            gdb: None,
+        }))
+    }
+}
+
+/// The same guest with the files of a bundle, as seen from a folder beside them.
+fn portable(guest: &Guest) -> Guest {
+    let named = |disk: &Option<DiskFile>, name: &str| {
+        disk.as_ref().map(|disk| DiskFile { path: name.into(), ..disk.clone() })
+    };
+    Guest {
+        kernel: "../kernel".into(),
+        initramfs: "../initramfs".into(),
+        console: "console.log".into(),
+        frames: "frames.log".into(),
+        disk: named(&guest.disk, "disk.img"),
+        scenario_disk: named(&guest.scenario_disk, "../scenario.img"),
+        gdb: None,
+        ..guest.clone()
+    }
+}
+
+/// Tells whether two guests are the same machine, whatever their files are called.
+pub(crate) fn arguments_sha256(guest: &Guest) -> String {
+    let words = arguments(&portable(guest)).join("\0");
+    format!("{:x}", HexDigest(Sha256::digest(words).as_slice()))
+}

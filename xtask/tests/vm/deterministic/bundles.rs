@@ -1,0 +1,100 @@
+//! Bundles of real runs: replayed by `bundle run` and by their own script, with another kernel,
+//! without theirs, and with a record that lies.
+
+use crate::bench::{Run, Vm, xtask};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SMALL: &str = r#"{"name":"small","duration":"100ms","seed":1,
+    "workload":{"num_workers":2,"work_type":"PipeIo"}}"#;
+/// Fails on every kernel: nothing is as fast.
+const FAILS: &str = r#"{"name":"fails","duration":"100ms","seed":1,
+    "workload":{"num_workers":2,"work_type":"FutexPingPong"},"expect":{"wake_p99":"1ns"}}"#;
+
+fn recorded(scenario: &str, verdict: &str, code: i32) -> Run {
+    let run = Vm::new(scenario).args(["--deterministic"]).run();
+    run.expect(verdict, code);
+    run
+}
+
+fn bundle(args: &[&str]) -> Output {
+    Command::new(xtask()).arg("bundle").args(args).output().unwrap()
+}
+
+fn pack(run: &Run, more: &[&str]) -> PathBuf {
+    let (folder, file) = (run.file(""), run.file("../bug.tar.zst"));
+    let args = ["pack", folder.to_str().unwrap(), "-o", file.to_str().unwrap()];
+    let output = bundle(&[args.as_slice(), more].concat());
+    assert!(output.status.success(), "{output:?}");
+    file
+}
+
+/// Replays `file` and asserts what it came to.
+#[track_caller]
+fn replay(file: &Path, more: &[&str], says: &str, code: i32) -> String {
+    let out = tempfile::tempdir().unwrap();
+    let args = ["run", file.to_str().unwrap(), "--out", out.path().to_str().unwrap()];
+    let output = bundle(&[args.as_slice(), more].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let all = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(says), "`{says}` is not in: {all}");
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    text
+}
+
+fn sh(command: &str, dir: &Path) -> Output {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", command]).current_dir(dir);
+    sh.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap()
+}
+
+#[test]
+fn a_failure_is_reproduced_exactly_by_its_bundle_and_by_its_script() {
+    let run = recorded(FAILS, "fail", 1);
+    let note = run.file("../note");
+    std::fs::write(&note, "Look at the wake-ups.\n").unwrap();
+    let file = pack(&run, &["--note", note.to_str().unwrap()]);
+    let bytes = std::fs::read(&file).unwrap();
+    pack(&run, &["--note", note.to_str().unwrap()]);
+    assert!(bytes == std::fs::read(&file).unwrap(), "packed twice, these are other bytes");
+    replay(&file, &[], "reproduced exactly: fail, the same bytes", 0);
+
+    let empty = tempfile::tempdir().unwrap();
+    let unpacked = sh(&format!("tar --zstd -xf {}", file.display()), empty.path());
+    assert!(unpacked.status.success(), "{unpacked:?}");
+    let readme = std::fs::read_to_string(empty.path().join("README")).unwrap();
+    assert!(readme.contains("What was seen: fail") && readme.contains("Look at the wake-ups."));
+    let output = sh("exec sh run.sh", empty.path());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("console.log: same bytes\nframes.log: same bytes\n"), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+    let replayed = std::fs::read(empty.path().join("replay/console.log")).unwrap();
+    assert!(replayed == std::fs::read(run.file("console.log")).unwrap());
+}
+
+#[test]
+fn a_bundle_without_its_kernel_is_small_and_knows_it_by_its_hash() {
+    let run = recorded(SMALL, "pass", 0);
+    let file = pack(&run, &["--no-kernel"]);
+    assert!(file.metadata().unwrap().len() < 5_000_000);
+    let without = bundle(&["run", file.to_str().unwrap()]);
+    assert_eq!(without.status.code(), Some(2), "{without:?}");
+    assert!(String::from_utf8_lossy(&without.stderr).contains("it was linux-image-"));
+    replay(&file, &["--kernel", "trixie-backports"], "reproduced exactly: pass", 0);
+    let other = replay(&file, &["--kernel", "bookworm"], "reproduced: pass", 0);
+    assert!(other.contains("why it may differ: another kernel: Linux 6.1"), "{other}");
+}
+
+#[test]
+fn a_record_that_lies_is_not_reproduced() {
+    let run = recorded(SMALL, "pass", 0);
+    let report = run.text("report.json").replacen("\"pass\"", "\"fail\"", 1);
+    std::fs::write(run.file("report.json"), report).unwrap();
+    let file = pack(&run, &[]);
+    let text = replay(&file, &[], "not reproduced: pass; recorded fail", 1);
+    assert!(text.contains("first difference: report.json verdict"), "{text}");
+    // It is stopped long before that shows.
+    let text = replay(&file, &["--until", "500ms"], "so far the console is the recorded one", 0);
+    let at = text.split_once("stopped at ").unwrap().1.split_once(' ').unwrap().0;
+    assert!((0.5..0.6).contains(&at.parse::<f64>().unwrap()), "{text}");
+}
