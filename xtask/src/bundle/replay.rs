@@ -80,6 +80,7 @@ impl Bundle {
             sha256: boot.kernel.sha256.clone(),
             package: boot.kernel.package.clone(),
             modules: None,
+            symbols: None,
             config: None,
         };
         let image = Image {
