@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Bench(BenchCommand),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct VmArgs {
     /// Kernel: a bzImage, vmlinux, build tree or .deb, debian:SUITE[/FLAVOUR], host, or a name
     /// from kernel-configs/kernels.toml.
@@ -67,6 +67,10 @@ pub(crate) struct VmArgs {
     /// An instruction of a deterministic guest takes 2^N ns of its time.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "deterministic", value_parser = clap::value_parser!(u8).range(0..=10))]
     pub(crate) icount_shift: u8,
+    /// Run N times and compare: deterministic runs must be the same bytes, which exits with 4 if
+    /// they are not; of others there is a summary. Each has a folder below --out.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
     /// QEMU's CPU model [default: host with KVM, max with TCG].
     #[arg(long, value_name = "NAME")]
     pub(crate) cpu_model: Option<String>,
@@ -105,7 +109,7 @@ pub(crate) struct VmArgs {
 }
 
 /// What of a scenario can be changed from the command line.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Overrides {
     /// How long to measure, instead of what the scenario says.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

@@ -4,6 +4,7 @@
 mod cli;
 mod cmd;
 mod error;
+mod jobs;
 mod paths;
 mod progress;
 mod units;

@@ -12,3 +12,4 @@ pub(crate) mod vm;
 
 mod deterministic;
 mod input;
+mod repeat;

@@ -3,6 +3,7 @@
 use super::deterministic;
 use super::input::{self, Input};
 use super::kernel::refuse_unfit;
+use super::repeat;
 use crate::cli::VmArgs;
 use crate::image::{self, Packing};
 use crate::kernel::{self, Kernel};
@@ -30,6 +31,9 @@ const COMPLAINT_LINES: usize = 8;
 pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .context("sigaction(SIGINT) failed")?;
+    if args.repeat > 1 {
+        return repeat::run(args, paths);
+    }
     let progress = Progress::new();
     let (report, folder) = run_once(args, paths, &progress)?;
     drop(progress);

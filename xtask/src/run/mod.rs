@@ -2,6 +2,7 @@
 //! `cmd::vm`.
 
 mod console;
+mod difference;
 mod folder;
 mod limits;
 mod plan;
@@ -10,6 +11,7 @@ mod verdict;
 mod watch;
 
 pub(crate) use console::{Console, Splat};
+pub(crate) use difference::differences;
 pub(crate) use folder::{Folder, HostFacts, Timings};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{
