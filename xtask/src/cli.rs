@@ -67,6 +67,9 @@ pub(crate) struct VmArgs {
     /// An instruction of a deterministic guest takes 2^N ns of its time.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "deterministic", value_parser = clap::value_parser!(u8).range(0..=10))]
     pub(crate) icount_shift: u8,
+    /// Hash the sequence of context switches; the report then has `record.schedule`.
+    #[arg(long)]
+    pub(crate) schedule_hash: bool,
     /// Run N times and compare: deterministic runs must be the same bytes, which exits with 4 if
     /// they are not; of others there is a summary. Each has a folder below --out.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..))]

@@ -114,6 +114,7 @@ fn plan(
         emulated: true,
         deterministic: args.deterministic.then(|| layout.cpus()),
         disk: &disk,
+        schedule_hash: args.schedule_hash,
         extra: &args.kernel_arg,
     };
     let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;
@@ -136,6 +137,7 @@ fn plan(
         cpu_model: args.cpu_model.clone(),
         layout,
         disk,
+        schedule_hash: args.schedule_hash,
         kernel_args: args.kernel_arg.clone(),
     })
 }

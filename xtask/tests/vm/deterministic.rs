@@ -5,4 +5,5 @@ mod cgroups;
 mod expectations;
 mod repeats;
 mod scenarios;
+mod schedules;
 mod steps;
