@@ -21,15 +21,16 @@ const SETTLED_NS: u64 = 10_000_000;
 /// Where the numbers of tasks begin that are no workers.
 const OTHERS: u32 = 1 << 31;
 
-/// Records switches of all CPUs from its opening on.
+/// Records switches of all CPUs from its beginning on.
 pub(super) struct Recorder {
     rings: Vec<(usize, SwitchRing)>,
     sequence: Sequence,
 }
 
 impl Recorder {
-    /// Begins. `workers` are the thread ids of those who are there, in the order of their indices.
-    pub(super) fn begin(workers: &[i32]) -> Result<Self, String> {
+    /// Opens the rings. This takes tens of milliseconds, so it comes before there are workers, who
+    /// would count them as a wait for the CPU.
+    pub(super) fn open() -> Result<Self, String> {
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
         let online = online.ok().and_then(|text| list::parse(text.trim()).ok());
         let cpus = online.ok_or("the kernel does not say which CPUs are on line")?;
@@ -37,9 +38,15 @@ impl Recorder {
         let open = |cpu: usize| Ok((cpu, SwitchRing::open(cpu, bytes)?));
         let rings: Result<Vec<_>, Errno> = cpus.into_iter().map(open).collect();
         let rings = rings.map_err(|errno| format!("perf_event_open failed: {errno}"))?;
-        let recorder = Self { rings, sequence: Sequence::new(workers, monotonic_ns()) };
-        recorder.each(SwitchRing::enable)?;
-        Ok(recorder)
+        Ok(Self { rings, sequence: Sequence::new(&[], 0) })
+    }
+
+    /// Begins. `workers` are the thread ids of those who are there, in the order of their indices.
+    pub(super) fn begin(&mut self, workers: &[i32]) {
+        self.sequence = Sequence::new(workers, monotonic_ns());
+        if let Err(why) = self.each(SwitchRing::enable) {
+            self.spoil(why);
+        }
     }
 
     /// Makes room if a ring is half full. Seldom needed, because it takes time from the workers.
@@ -166,7 +173,7 @@ impl Sequence {
 
     fn hash(&mut self, switch: &Switch) {
         if switch.at_ns < self.hashed_until_ns {
-            self.spoiled.get_or_insert("a switch was recorded too late".into());
+            self.spoiled.get_or_insert_with(|| "a switch was recorded too late".into());
         }
         self.hashed_until_ns = switch.at_ns;
         let (previous, next) = (self.number(switch.previous), self.number(switch.next));

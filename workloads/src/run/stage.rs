@@ -43,7 +43,6 @@ pub(super) struct Stage<'a> {
     reports: Vec<WorkerReport>,
     /// What was read of workers in steps, by their indices.
     kept: BTreeMap<usize, Vec<StepReport>>,
-    schedule_hash: bool,
     schedule: Option<Recorder>,
     pub(super) record: RunRecord,
     /// When the measurement began.
@@ -54,6 +53,13 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub(super) fn new(scenario: &Scenario, plan: &'a Plan, options: &RunOptions) -> Self {
+        let mut record = RunRecord::default();
+        let opened = options.schedule_hash.then(Recorder::open);
+        let schedule = opened.and_then(|opened| {
+            let missing =
+                |why| ScheduleRecord { unavailable: Some(why), ..ScheduleRecord::default() };
+            opened.map_err(|why| record.schedule = Some(missing(why))).ok()
+        });
         Self {
             plan,
             options: SpawnOptions {
@@ -71,9 +77,8 @@ impl<'a> Stage<'a> {
             phase: 0,
             reports: Vec::new(),
             kept: BTreeMap::new(),
-            schedule_hash: options.schedule_hash,
-            schedule: None,
-            record: RunRecord::default(),
+            schedule,
+            record,
             began: Instant::now(),
             began_ns: monotonic_ns(),
             at_begin: BTreeMap::new(),
@@ -223,21 +228,9 @@ impl<'a> Stage<'a> {
 
     pub(super) fn open_gate(&mut self) {
         self.open = true;
-        self.begin_schedule();
+        let workers = self.pids();
+        self.schedule.iter_mut().for_each(|schedule| schedule.begin(&workers));
         (0..self.crews.len()).for_each(|at| self.open_crew(at));
-    }
-
-    fn begin_schedule(&mut self) {
-        if self.schedule_hash {
-            match Recorder::begin(&self.pids()) {
-                Ok(recorder) => self.schedule = Some(recorder),
-                Err(why) => {
-                    let unavailable = Some(why);
-                    let record = ScheduleRecord { unavailable, ..ScheduleRecord::default() };
-                    self.record.schedule = Some(record);
-                }
-            }
-        }
     }
 
     fn open_crew(&self, at: usize) {

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod ci;
 pub(crate) mod docs;
 pub(crate) mod host;
+pub(crate) mod hunt;
 pub(crate) mod kernel;
 pub(crate) mod list;
 pub(crate) mod report;

@@ -29,8 +29,7 @@ const BLAME_KVM: &str = "; this may be the host's KVM: try --accel tcg";
 const COMPLAINT_LINES: usize = 8;
 
 pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
-        .context("sigaction(SIGINT) failed")?;
+    end_on_signals()?;
     if args.repeat > 1 {
         return repeat::run(args, paths);
     }
@@ -49,12 +48,22 @@ pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     Ok(report.verdict.exit_code())
 }
 
-/// Everything from the arguments to the finished run folder.
-pub(crate) fn run_once(
+/// Ctrl-C and SIGTERM end every guest, and no other begins.
+pub(super) fn end_on_signals() -> Result<()> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("sigaction(SIGINT) failed")
+}
+
+pub(super) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Everything from the arguments to what QEMU will boot, with the version of QEMU.
+pub(super) fn prepare(
     args: &VmArgs,
     paths: &Paths,
     progress: &Progress,
-) -> Result<(RunReport, Folder)> {
+) -> Result<(BootPlan, String)> {
     let qemu = qemu::version()?;
     let Input { mut scenario, source } =
         input::load(&input::or_default(args.config.clone(), paths))?;
@@ -73,6 +82,16 @@ pub(crate) fn run_once(
         )?;
     }
     let plan = plan(args, (scenario, resolved, notes), layout, paths, progress)?;
+    Ok((plan, qemu))
+}
+
+/// Everything from the arguments to the finished run folder.
+pub(crate) fn run_once(
+    args: &VmArgs,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(RunReport, Folder)> {
+    let (plan, qemu) = prepare(args, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
     let decision =

@@ -165,13 +165,14 @@ impl Folder {
 }
 
 /// A scenario's name as part of a file name.
-fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     let name: String = name.chars().map(plain).take(60).collect();
     if name.is_empty() { "run".into() } else { name }
 }
 
-fn shell_word(word: &str) -> String {
+/// `word` as a shell takes it.
+pub(crate) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -12,7 +12,7 @@ mod watch;
 
 pub(crate) use console::{Console, Splat};
 pub(crate) use difference::differences;
-pub(crate) use folder::{Folder, HostFacts, Timings};
+pub(crate) use folder::{Folder, HostFacts, Timings, file_name, shell_word};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{
     Arguments, BootPlan, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via, resolved,

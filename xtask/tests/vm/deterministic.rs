@@ -3,6 +3,7 @@
 
 mod cgroups;
 mod expectations;
+mod hunts;
 mod repeats;
 mod scenarios;
 mod schedules;
