@@ -19,6 +19,10 @@ pub mod args {
     pub const DISK_IMAGE: &str = "image";
     /// No disk of the host's: a device in the guest's memory, of so many MiB as follow.
     pub const DISK_MEMORY: &str = "memory:";
+    /// What is to be recorded of context switches: the value below.
+    pub const SCHEDULE: &str = "schedlab.schedule=";
+    /// Two hashes over all of them.
+    pub const SCHEDULE_HASH: &str = "hash";
 }
 
 /// Serial numbers by which guest-init tells its disks apart.

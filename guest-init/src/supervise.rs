@@ -2,8 +2,8 @@
 //! frames, beat, reap orphans, and say how the runner ended. Called by `boot`.
 
 use crate::port::Port;
-use crate::proto::{Message, Plan};
-use crate::storage::Disk;
+use crate::proto::{Message, Plan, args};
+use crate::storage::{Disk, argument};
 use crate::{facts, modules, runner, source};
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -48,7 +48,8 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
         modules: loaded.names,
     })));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
-    let options = RunOptions { io, cgroups: cgroup_root().ok() };
+    let schedule_hash = argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH);
+    let options = RunOptions { io, cgroups: cgroup_root().ok(), schedule_hash };
     let runner = fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), writer));
     relay(port, runner.context("fork of the runner failed")?, reader)
 }

@@ -58,7 +58,9 @@ pub use histogram::LatencySummary;
 pub use list::{format as list_text, parse as parse_list};
 pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
 pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
-pub use run::{CgroupUse, Event, RunOptions, RunOutcome, RunRecord, StepRecord, run};
+pub use run::{
+    CgroupUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, StepRecord, run,
+};
 pub use scenario::{
     CgroupDef, CpuKnobs, CpuMax, Hold, Machine, MemoryKnobs, Op, Scenario, ScenarioError, Size,
     Step,

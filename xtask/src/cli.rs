@@ -1,10 +1,12 @@
 //! The command line: every command and option with its help. Read by `main`.
 
+use crate::hunt::{Seeds, Shard};
 use crate::qemu::{AccelChoice, MachineArgs};
 use crate::run::ConfigVia;
 use crate::units::parse_disk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,12 +20,15 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 pass; 1 an expectation failed; 2 bad input; 3 this host lacks something;
-4 the guest failed (panic, hang, boot failure, lost report); 5 inconclusive; 130 interrupted.";
+4 the guest failed (panic, hang, boot failure, lost report), or a run did not repeat;
+5 inconclusive; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Boot a kernel and run a workload on it.
     Vm(Box<VmArgs>),
+    /// Run a scenario deterministically over many seeds; keep, group and shrink what fails.
+    Hunt(Box<HuntArgs>),
     /// Run a workload on this machine, without a VM.
     Host(HostArgs),
     /// Validate scenarios and print what they come to on a machine; boots nothing.
@@ -47,7 +52,7 @@ pub(crate) enum Command {
     Bench(BenchCommand),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct VmArgs {
     /// Kernel: a bzImage, vmlinux, build tree or .deb, debian:SUITE[/FLAVOUR], host, or a name
     /// from kernel-configs/kernels.toml.
@@ -70,6 +75,13 @@ pub(crate) struct VmArgs {
     /// An instruction of a deterministic guest takes 2^N ns of its time.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "deterministic", value_parser = clap::value_parser!(u8).range(0..=10))]
     pub(crate) icount_shift: u8,
+    /// Hash the sequence of context switches; the report then has `record.schedule`.
+    #[arg(long)]
+    pub(crate) schedule_hash: bool,
+    /// Run N times and compare: deterministic runs must be the same bytes, which exits with 4 if
+    /// they are not; of others there is a summary. Each has a folder below --out.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
     /// QEMU's CPU model [default: host with KVM, max with TCG].
     #[arg(long, value_name = "NAME")]
     pub(crate) cpu_model: Option<String>,
@@ -107,8 +119,64 @@ pub(crate) struct VmArgs {
     pub(crate) json: bool,
 }
 
-/// What of a scenario can be changed from the command line.
 #[derive(Debug, Args)]
+pub(crate) struct HuntArgs {
+    /// Seeds, both ends included; several ranges with commas.
+    #[arg(long, value_name = "FIRST..LAST", default_value = "1..200")]
+    pub(crate) seeds: Seeds,
+    /// Kernel, as for `vm`.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) kernel: Option<String>,
+    /// Scenario or bare WorkloadConfig [default: scenarios/wake.json].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How long to measure, instead of what the scenario says.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Work type, as for `vm`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) work_type: Option<String>,
+    /// Each worker begins after a time below this that the seed chooses [default: what the
+    /// scenario says, else 5ms, at most a tenth of the duration].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) stagger: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// Guests side by side [default: as many as this host has CPUs].
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Only the part I of N of the seeds.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Smaller scenarios to run for each kind of failure, at most.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) tries: usize,
+    /// Folder of the hunt; one that was ended goes on there [default: one of its inputs' own
+    /// under target/schedlab/hunts].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// An instruction takes 2^N ns of the guest's time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub(crate) icount_shift: u8,
+    /// QEMU's CPU model, as for `vm`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cpu_model: Option<String>,
+    /// The size of the disk in the guest's memory, or none.
+    #[arg(long, value_name = "SIZE|none", default_value = "64M", value_parser = parse_disk)]
+    pub(crate) disk: crate::run::Disk,
+    /// One more kernel argument; may be repeated.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) kernel_arg: Vec<String>,
+    /// PID 1, as for `vm`.
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub(crate) init: Option<PathBuf>,
+    /// Let console lines that match this pass; may be repeated.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) allow_splat: Vec<Regex>,
+}
+
+/// What of a scenario can be changed from the command line.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Overrides {
     /// How long to measure, instead of what the scenario says.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

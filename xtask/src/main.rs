@@ -4,11 +4,13 @@
 mod cli;
 mod cmd;
 mod error;
+mod jobs;
 mod paths;
 mod progress;
 mod units;
 
 mod bundle;
+mod hunt;
 mod image;
 mod kernel;
 mod qemu;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = paths::Paths::from_env().and_then(|paths| match cli.command {
         Command::Vm(args) => cmd::vm::run(&args, &paths),
+        Command::Hunt(args) => cmd::hunt::run(&args, &paths),
         Command::Host(args) => cmd::host::run(&args, &paths),
         Command::Check(args) => cmd::check::run(&args),
         Command::Report(args) => cmd::report::run(&args),

@@ -4,15 +4,20 @@
 use super::host::{Host, die_with};
 use super::outbox::{self, READY};
 use super::{Identity, Post, prologue};
+use crate::clock::{monotonic_ns, to_ns, to_timespec};
 use crate::report::WorkerReport;
+use crate::rng::Rng;
 use crate::work::Finish;
 use crate::worker::{Seat, Worker};
 use rustix::process::getpid;
-use rustix::thread::futex;
+use rustix::thread::{ClockId, clock_nanosleep_absolute, futex};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// Keeps the stagger's choices apart from those of the work.
+const STAGGER_STREAM: u64 = 0x5354_4147;
 
 /// The worker's whole life; false if its report could not be sent.
 pub(super) fn live(post: &Post, pipe: OwnedFd, host: Host) -> bool {
@@ -34,7 +39,7 @@ pub(super) fn live(post: &Post, pipe: OwnedFd, host: Host) -> bool {
         return false;
     }
     pass_gate(&seat);
-    worker.begin();
+    worker.begin(stagger(post));
     let finish = post.work().run(&mut worker);
     let mut report = match finish {
         Finish::Reported(report) => WorkerReport { completed: true, ..*report },
@@ -62,6 +67,23 @@ fn pass_gate(seat: &Seat<'_>) {
         // An early return for any reason looks at the word again.
         let _ = futex::wait(gate, futex::Flags::empty(), 0, None);
     }
+}
+
+/// Sleeps for the worker's part of the stagger, or until the stop, and returns when its measurement
+/// begins: whoever wakes late has waited for a CPU.
+fn stagger(post: &Post) -> u64 {
+    let (options, seat) = (&post.common.options, post.seat());
+    let opened_ns = seat.control.opened_ns.load(Relaxed);
+    let most = usize::try_from(to_ns(options.stagger)).unwrap_or(usize::MAX);
+    if most == 0 {
+        return opened_ns;
+    }
+    let delay = Rng::for_worker(options.seed ^ STAGGER_STREAM, seat.index).below(most);
+    let until_ns = opened_ns + delay as u64;
+    while monotonic_ns() < until_ns && !seat.control.stop.load(Acquire) {
+        let _ = clock_nanosleep_absolute(ClockId::Monotonic, &to_timespec(until_ns));
+    }
+    until_ns.min(monotonic_ns())
 }
 
 /// Adds who the worker is; its own function may have set the thread id already.

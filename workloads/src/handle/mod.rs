@@ -40,6 +40,8 @@ pub struct SpawnOptions {
     pub seed: u64,
     /// Iterations after which a worker is done; `None` until the stop.
     pub iterations: Option<u64>,
+    /// Each worker begins after a time below this that the seed chooses.
+    pub stagger: Duration,
     /// Where the I/O types work.
     pub io: IoPlace,
 }

@@ -3,11 +3,12 @@
 
 mod record;
 mod sample;
+mod schedule;
 mod stage;
 mod steps;
 mod usage;
 
-pub use record::{CgroupUse, RunRecord, StepRecord};
+pub use record::{CgroupUse, RunRecord, ScheduleRecord, StepRecord};
 
 use crate::handle::{IoPlace, SpawnError};
 use crate::plan::Plan;
@@ -29,6 +30,8 @@ pub struct RunOptions {
     /// The folder in which the cgroups of the scenario are made; none where cgroup v2 is not
     /// mounted.
     pub cgroups: Option<PathBuf>,
+    /// Whether to hash the context switches of all CPUs.
+    pub schedule_hash: bool,
 }
 
 /// What happens while a scenario runs.

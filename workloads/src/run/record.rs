@@ -18,9 +18,36 @@ pub struct RunRecord {
     /// Steps in order, as far as the run came.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepRecord>,
+    /// Its context switches, if it was asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleRecord>,
     /// Settings that this kernel does not have, and so were not made.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<String>,
+}
+
+/// The context switches of all CPUs from the opening of the gate to the stop, warm-up included. Two
+/// runs with the same hash took the same decisions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ScheduleRecord {
+    /// How many there were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switches: Option<u64>,
+    /// Those, at least, that the kernel could not record.
+    pub lost: u64,
+    /// FNV-1a, 64 bits in hex, over CPU, previous and next task of each switch in the order of
+    /// their times, as three words of 32 bits, the lowest byte first. A worker's number is its
+    /// index plus 1, an idle CPU's task is 0, and others count from 2^31 as they appear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_hash: Option<String>,
+    /// The same with the nanoseconds since the beginning after each switch, as 64 bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timed_hash: Option<String>,
+    /// Why there are no hashes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
 }
 
 /// One step.

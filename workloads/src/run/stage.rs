@@ -1,8 +1,9 @@
 //! The running scenario: crews behind their handles, cgroups, and every action on them. Called by
 //! `run` and `steps`.
 
-use super::record::RunRecord;
+use super::record::{RunRecord, ScheduleRecord};
 use super::sample::Subject;
+use super::schedule::Recorder;
 use super::{Event, RunOptions, RunOutcome, TICK, usage};
 use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
@@ -42,6 +43,7 @@ pub(super) struct Stage<'a> {
     reports: Vec<WorkerReport>,
     /// What was read of workers in steps, by their indices.
     kept: BTreeMap<usize, Vec<StepReport>>,
+    schedule: Option<Recorder>,
     pub(super) record: RunRecord,
     /// When the measurement began.
     pub(super) began: Instant,
@@ -51,11 +53,19 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub(super) fn new(scenario: &Scenario, plan: &'a Plan, options: &RunOptions) -> Self {
+        let mut record = RunRecord::default();
+        let opened = options.schedule_hash.then(Recorder::open);
+        let schedule = opened.and_then(|opened| {
+            let missing =
+                |why| ScheduleRecord { unavailable: Some(why), ..ScheduleRecord::default() };
+            opened.map_err(|why| record.schedule = Some(missing(why))).ok()
+        });
         Self {
             plan,
             options: SpawnOptions {
                 seed: scenario.seed,
                 iterations: scenario.iterations,
+                stagger: scenario.stagger,
                 io: options.io.clone(),
             },
             cgroups: options.cgroups.clone().map(|base| Cgroups::below(base, plan.controllers())),
@@ -67,7 +77,8 @@ impl<'a> Stage<'a> {
             phase: 0,
             reports: Vec::new(),
             kept: BTreeMap::new(),
-            record: RunRecord::default(),
+            schedule,
+            record,
             began: Instant::now(),
             began_ns: monotonic_ns(),
             at_begin: BTreeMap::new(),
@@ -182,6 +193,9 @@ impl<'a> Stage<'a> {
     }
 
     fn set_online(&mut self, id: usize, online: bool) -> Result<(), String> {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.spoil(format!("CPU {id} was taken off or on line"));
+        }
         let path = format!("/sys/devices/system/cpu/cpu{id}/online");
         write_file(&path, if online { "1" } else { "0" })?;
         if online {
@@ -214,6 +228,8 @@ impl<'a> Stage<'a> {
 
     pub(super) fn open_gate(&mut self) {
         self.open = true;
+        let workers = self.pids();
+        self.schedule.iter_mut().for_each(|schedule| schedule.begin(&workers));
         (0..self.crews.len()).for_each(|at| self.open_crew(at));
     }
 
@@ -266,6 +282,7 @@ impl<'a> Stage<'a> {
         let stepped = !self.plan.steps.is_empty();
         let mut next_tick = Instant::now() + TICK;
         loop {
+            self.schedule.iter_mut().for_each(Recorder::relieve);
             let now = Instant::now();
             let ended = self.crews.iter().flatten().map(|crew| crew.handle.census());
             let (running, ended) =
@@ -287,6 +304,7 @@ impl<'a> Stage<'a> {
     /// Stops everyone, takes everything away and says what came of it.
     pub(super) fn close(mut self, error: Option<String>) -> RunOutcome {
         self.record.wall_time_ns = to_ns(self.began.elapsed());
+        self.schedule.iter_mut().for_each(Recorder::end);
         let at_end = self.read_usage();
         self.record.cgroups = usage::between(&self.at_begin, &at_end);
         let everyone: Vec<usize> = (0..self.crews.len()).collect();
@@ -300,6 +318,9 @@ impl<'a> Stage<'a> {
         self.stop(&everyone);
         for cpu in std::mem::take(&mut self.offline) {
             errors.extend(self.set_online(cpu, true).err());
+        }
+        if let Some(schedule) = self.schedule.take() {
+            self.record.schedule = Some(schedule.finish());
         }
         let left = self.cgroups.take().map(|mut cgroups| cgroups.remove_all()).unwrap_or_default();
         errors.extend(left.into_iter().map(text));

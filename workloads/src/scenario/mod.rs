@@ -50,6 +50,9 @@ pub struct Scenario {
     pub warmup: Duration,
     /// Every random choice of the workload derives from it.
     pub seed: u64,
+    /// Each worker begins after a time below this that the seed chooses, and is measured from there.
+    #[serde(with = "HumanTime", skip_serializing_if = "Duration::is_zero")]
+    pub stagger: Duration,
     /// End after this many iterations of each worker instead of after a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
@@ -198,6 +201,10 @@ impl Scenario {
         if self.warmup > MAX_DURATION {
             return refuse("warmup", format!("is {:?}; at most {MAX_DURATION:?}", self.warmup));
         }
+        if self.stagger >= duration {
+            let why = format!("is {:?}; less than the duration can be waited", self.stagger);
+            return refuse("stagger", why);
+        }
         if self.iterations == Some(0) {
             return refuse("iterations", "is zero; leave it out to run for a time".into());
         }
@@ -222,12 +229,13 @@ impl Scenario {
 
 /// Whether the file holds no field that only a scenario has.
 fn is_bare_config(text: &str) -> bool {
-    const SCENARIO_FIELDS: [&str; 11] = [
+    const SCENARIO_FIELDS: [&str; 12] = [
         "name",
         "purpose",
         "duration",
         "warmup",
         "seed",
+        "stagger",
         "iterations",
         "machine",
         "workload",

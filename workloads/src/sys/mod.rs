@@ -10,4 +10,5 @@ pub(crate) mod region;
 pub(crate) mod sched;
 pub(crate) mod shared;
 pub(crate) mod simd;
+pub(crate) mod switches;
 pub(crate) mod usage;

@@ -178,8 +178,7 @@ mod tests {
         });
         let held = |step| phase_of_ops(step) + 1;
         control[0].phase.store(held(0).try_into().unwrap(), Relaxed);
-        control[0].opened_ns.store(clock::monotonic_ns(), Relaxed);
-        worker.begin();
+        worker.begin(clock::monotonic_ns());
         worker.next();
         let seen_ns = worker.stamp();
         for (phase, after_ns) in [(phase_of_ops(1), MS), (held(1), 2 * MS)] {

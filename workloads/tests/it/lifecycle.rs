@@ -153,6 +153,31 @@ fn a_run_by_iterations_does_exactly_as_many() {
 }
 
 #[test]
+fn a_staggered_worker_is_measured_from_its_own_beginning() {
+    let stagger = Duration::from_millis(400);
+    let options = SpawnOptions { iterations: Some(1), stagger, seed: 3, ..SpawnOptions::default() };
+    let mut handle = WorkloadHandle::spawn_with(&config(4, WorkType::SpinWait), &options).unwrap();
+    handle.start();
+    let opened = Instant::now();
+    assert_eq!(handle.wait_until(Instant::now() + PATIENCE).unwrap().running, 0);
+    // The last of the four begins late, whatever the choices are.
+    assert!(opened.elapsed() > stagger / 4, "{:?}", opened.elapsed());
+    let reports = handle.stop_and_collect(PATIENCE);
+    assert!(reports.iter().all(|r| r.iterations == 1 && r.completed), "{reports:?}");
+    assert!(reports.iter().any(|r| r.wall_time_ns < 50_000_000), "{reports:?}");
+}
+
+#[test]
+fn a_worker_that_has_not_begun_yet_hears_the_stop() {
+    let stagger = Duration::from_secs(3600);
+    let options = SpawnOptions { stagger, ..SpawnOptions::default() };
+    let handle = WorkloadHandle::spawn_with(&config(2, WorkType::SpinWait), &options).unwrap();
+    handle.start();
+    let reports = handle.stop_and_collect(PATIENCE);
+    assert!(reports.iter().all(|r| r.completed && r.exit_info.is_none()), "{reports:?}");
+}
+
+#[test]
 fn the_warm_up_is_not_counted() {
     let mut handle = WorkloadHandle::spawn(&config(1, WorkType::SpinWait)).unwrap();
     handle.start();

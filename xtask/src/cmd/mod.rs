@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod ci;
 pub(crate) mod docs;
 pub(crate) mod host;
+pub(crate) mod hunt;
 pub(crate) mod kernel;
 pub(crate) mod list;
 pub(crate) mod report;
@@ -13,3 +14,4 @@ pub(crate) mod vm;
 
 mod deterministic;
 mod input;
+mod repeat;

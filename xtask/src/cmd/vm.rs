@@ -3,6 +3,7 @@
 use super::deterministic;
 use super::input::{self, Input};
 use super::kernel::refuse_unfit;
+use super::repeat;
 use crate::cli::VmArgs;
 use crate::image::{self, Packing};
 use crate::kernel::{self, Kernel};
@@ -28,7 +29,10 @@ const BLAME_KVM: &str = "; this may be the host's KVM: try --accel tcg";
 const COMPLAINT_LINES: usize = 8;
 
 pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
-    catch_interrupts()?;
+    end_on_signals()?;
+    if args.repeat > 1 {
+        return repeat::run(args, paths);
+    }
     let progress = Progress::new();
     let (report, folder) = run_once(args, paths, &progress)?;
     drop(progress);
@@ -44,19 +48,23 @@ pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     Ok(report.verdict.exit_code())
 }
 
-/// From now on Ctrl-C sets this, and ends nothing.
-pub(super) fn catch_interrupts() -> Result<&'static AtomicBool> {
+/// Ctrl-C and SIGTERM end every guest, and no other begins.
+pub(super) fn end_on_signals() -> Result<&'static AtomicBool> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .context("sigaction(SIGINT) failed")?;
     Ok(&INTERRUPTED)
 }
 
-/// Everything from the arguments to the finished run folder.
-pub(crate) fn run_once(
+pub(super) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Everything from the arguments to what QEMU will boot, with the version of QEMU.
+pub(super) fn prepare(
     args: &VmArgs,
     paths: &Paths,
     progress: &Progress,
-) -> Result<(RunReport, Folder)> {
+) -> Result<(BootPlan, String)> {
     let qemu = qemu::version()?;
     let Input { mut scenario, source } =
         input::load(&input::or_default(args.config.clone(), paths))?;
@@ -75,6 +83,16 @@ pub(crate) fn run_once(
         )?;
     }
     let plan = plan(args, (scenario, resolved, notes), layout, paths, progress)?;
+    Ok((plan, qemu))
+}
+
+/// Everything from the arguments to the finished run folder.
+pub(crate) fn run_once(
+    args: &VmArgs,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(RunReport, Folder)> {
+    let (plan, qemu) = prepare(args, paths, progress)?;
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
     let decision =
@@ -130,6 +148,7 @@ fn plan(
         emulated: true,
         deterministic: args.deterministic.then(|| layout.cpus()),
         disk: &disk,
+        schedule_hash: args.schedule_hash,
         extra: &args.kernel_arg,
     };
     let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;
@@ -154,6 +173,7 @@ fn plan(
         cpu_model: args.cpu_model.clone(),
         layout,
         disk,
+        schedule_hash: args.schedule_hash,
         kernel_args: args.kernel_arg.clone(),
     })
 }

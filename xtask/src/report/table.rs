@@ -58,8 +58,23 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
     for lacking in &report.record.not_applied {
         writeln!(out, "  not applied: {lacking}")?;
     }
+    print_schedule(&report.record, out)?;
     print_measured(&report.record, &report.workers, out)?;
     print_checks(&report.checks, out)
+}
+
+fn print_schedule(record: &RunRecord, out: &mut impl Write) -> Result<()> {
+    let Some(schedule) = &record.schedule else { return Ok(()) };
+    match (&schedule.switches, &schedule.order_hash, &schedule.timed_hash) {
+        (Some(switches), Some(order), Some(timed)) => {
+            writeln!(out, "  {switches} context switches: order {order}, with times {timed}")?
+        }
+        _ => {
+            let why = schedule.unavailable.as_deref().unwrap_or("nothing was recorded");
+            writeln!(out, "  no hash of context switches: {why}")?
+        }
+    }
+    Ok(())
 }
 
 fn print_io(report: &RunReport, out: &mut impl Write) -> Result<()> {

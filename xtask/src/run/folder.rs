@@ -167,7 +167,7 @@ impl Folder {
 }
 
 /// A scenario's name as part of a file name.
-fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     let name: String = name.chars().map(plain).take(60).collect();
     if name.is_empty() { "run".into() } else { name }

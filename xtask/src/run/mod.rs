@@ -3,6 +3,7 @@
 
 mod boot_record;
 mod console;
+mod difference;
 mod folder;
 mod guest_clock;
 mod limits;
@@ -13,7 +14,8 @@ mod watch;
 
 pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
-pub(crate) use folder::{Folder, HostFacts, Timings, shell_word};
+pub(crate) use difference::differences;
+pub(crate) use folder::{Folder, HostFacts, Timings, file_name, shell_word};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,

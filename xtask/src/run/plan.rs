@@ -113,6 +113,7 @@ pub(crate) struct BootPlan {
     pub(crate) cpu_model: Option<String>,
     pub(crate) layout: Layout,
     pub(crate) disk: Disk,
+    pub(crate) schedule_hash: bool,
     pub(crate) kernel_args: Vec<String>,
 }
 
@@ -159,6 +160,7 @@ impl BootPlan {
             emulated: accel == Accel::Tcg,
             deterministic: self.deterministic.as_ref().map(|_| self.layout.cpus()),
             disk: &self.disk,
+            schedule_hash: self.schedule_hash,
             extra: &self.kernel_args,
         }
     }
@@ -208,6 +210,7 @@ pub(crate) struct Arguments<'a> {
     /// The number of CPUs, if the run is to be deterministic.
     pub(crate) deterministic: Option<usize>,
     pub(crate) disk: &'a Disk,
+    pub(crate) schedule_hash: bool,
     pub(crate) extra: &'a [String],
 }
 
@@ -231,6 +234,9 @@ impl Arguments<'_> {
             Disk::Scratch { .. } => add(&[&format!("{}{}", args::DISK, args::DISK_RAW)]),
             Disk::Image { .. } => add(&[&format!("{}{}", args::DISK, args::DISK_IMAGE)]),
             Disk::Memory { mib } => add(&[&format!("{}{}{mib}", args::DISK, args::DISK_MEMORY)]),
+        }
+        if self.schedule_hash {
+            words.push(format!("{}{}", args::SCHEDULE, args::SCHEDULE_HASH));
         }
         words.extend(self.extra.iter().cloned());
         words
@@ -296,7 +302,7 @@ mod tests {
     }
 
     fn arguments<'a>(disk: &'a Disk, extra: &'a [String]) -> Arguments<'a> {
-        Arguments { emulated: true, deterministic: None, disk, extra }
+        Arguments { emulated: true, deterministic: None, disk, schedule_hash: false, extra }
     }
 
     #[test]

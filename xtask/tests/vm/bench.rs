@@ -127,8 +127,11 @@ pub(crate) fn xtask() -> &'static str {
 
 /// The process id of QEMU below a running `xtask`.
 pub(crate) fn qemu_of(xtask: u32) -> i32 {
-    let path = format!("/proc/{xtask}/task/{xtask}/children");
-    std::fs::read_to_string(path).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    let threads = std::fs::read_dir(format!("/proc/{xtask}/task")).unwrap();
+    // Whichever of its threads watches this guest.
+    let children = |thread: PathBuf| std::fs::read_to_string(thread.join("children")).unwrap();
+    let all: String = threads.map(|thread| children(thread.unwrap().path())).collect();
+    all.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {

@@ -4,6 +4,8 @@
 mod bundles;
 mod cgroups;
 mod expectations;
+mod hunts;
 mod repeats;
 mod scenarios;
+mod schedules;
 mod steps;

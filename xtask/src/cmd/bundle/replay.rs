@@ -25,7 +25,7 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let bundle = Bundle::open(&args.file)?;
     let qemu = qemu::version()?;
     refuse_small_host(&bundle)?;
-    let interrupted = vm::catch_interrupts()?;
+    let interrupted = vm::end_on_signals()?;
     let progress = Progress::new();
     let other = args.kernel.as_ref().map(|spec| other_kernel(spec, &bundle, paths, &progress));
     let other = match other {

@@ -1,7 +1,8 @@
 //! `--deterministic`: the same inputs are the same bytes, other inputs are not, and what would
 //! break that is refused.
 
-use crate::bench::{Run, Vm, of_workers, qemu_of};
+use crate::bench::{Run, Vm, of_workers, qemu_of, signal};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Disk I/O, sleepers and pairs side by side.
@@ -153,4 +154,37 @@ fn what_would_break_the_promise_is_refused_by_name() {
     let alone = Vm::new("{}").args(["--icount-shift", "2"]).run();
     assert_eq!(alone.code, 2);
     assert!(alone.stderr.contains("--deterministic"), "{}", alone.stderr);
+}
+
+#[test]
+fn repeated_runs_are_compared_and_said_to_be_the_same() {
+    let run = deterministic(MIXED, &["--repeat", "2"]).run();
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let said = "2 runs: the same bytes of report.json and console.log";
+    assert!(run.stdout.starts_with(said), "{}", run.stdout);
+    assert!(run.file("1/report.json").exists() && run.file("2/console.log").exists());
+}
+
+#[test]
+fn a_repeated_run_that_differs_is_shown_where_it_does() {
+    // One after the other, so that the first can be told from the second.
+    let args = ["--repeat", "2", "--console", "--duration", "2s"];
+    let run = deterministic(MIXED, &args).run_and("] PID 1 after", |xtask| {
+        signal(qemu_of(xtask), Signal::KILL);
+    });
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let out = &run.stdout;
+    assert!(out.starts_with("PROMISE BROKEN: run 2 is not run 1"), "{out}");
+    for text in ["frames.log, frame ", "console.log, line ", " s of the guest:", "report.json, "] {
+        assert!(out.contains(text), "no `{text}` in: {out}");
+    }
+}
+
+#[test]
+fn other_runs_are_counted_by_verdict_and_not_compared() {
+    let scenario = r#"{"duration":"100ms","expect":{"max_gap":"1ns"}}"#;
+    let run = Vm::new(scenario).args(["--repeat", "2"]).run();
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.starts_with("2 runs: 2 fail\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("without --deterministic"), "{}", run.stdout);
 }

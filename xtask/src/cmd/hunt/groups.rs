@@ -1,0 +1,146 @@
+//! Failures that are the same one, and the smallest scenario that was found for each. Called by
+//! `cmd::hunt`.
+
+use super::replay;
+use super::runs::{Hunt, clear, write};
+use crate::cmd::vm;
+use crate::error::{exit, exit_code};
+use crate::hunt::{Cell, Shrunk, Signature, shrink};
+use crate::progress::Progress;
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Seeds of a group that are shown.
+const SHOWN: usize = 8;
+
+/// Failures with one signature; `group.json` of its folder.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Group {
+    signature: Signature,
+    verdict: String,
+    seeds: Vec<u64>,
+    /// The run folder of the smallest scenario that fails so.
+    smallest: PathBuf,
+    /// What makes it smaller than the first.
+    changes: Vec<String>,
+    /// Scenarios that were run for it.
+    tries: usize,
+    /// How to run it again.
+    replay: String,
+}
+
+/// Groups the failures among `cells` and shrinks the first of each, unless that was done before.
+pub(super) fn reduce(
+    hunt: &Hunt<'_>,
+    cells: &[&Cell],
+    budget: usize,
+    progress: &Progress,
+) -> Result<Vec<Group>> {
+    let mut groups: BTreeMap<&Signature, Vec<&Cell>> = BTreeMap::new();
+    for cell in cells {
+        if let Some(signature) = &cell.signature {
+            groups.entry(signature).or_default().push(cell);
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(signature, cells)| one(hunt, signature, &cells, budget, progress))
+        .collect()
+}
+
+fn one(
+    hunt: &Hunt<'_>,
+    signature: &Signature,
+    cells: &[&Cell],
+    budget: usize,
+    progress: &Progress,
+) -> Result<Group> {
+    let (first, verdict) = (cells[0].seed, cells[0].verdict.name());
+    let seeds = cells.iter().map(|cell| cell.seed).collect();
+    let folder = hunt.folder().join("groups").join(format!("{verdict}-seed-{first}"));
+    let file = folder.join("group.json");
+    let before = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let group = match before {
+        Some(Group { smallest, changes, tries, replay, .. }) => {
+            Group { signature: signature.clone(), verdict, seeds, smallest, changes, tries, replay }
+        }
+        None => {
+            progress.step(format!("making seed {first} smaller: {signature}"));
+            let (shrunk, smallest) =
+                make_smaller(hunt, signature, first, budget, &folder, progress)?;
+            let smallest = pack(&smallest);
+            let words: Vec<String> = std::env::args().collect();
+            let replay = replay::command(&words, &smallest, hunt.cpus_in_scenario);
+            let Shrunk { changes, tries, .. } = shrunk;
+            Group { signature: signature.clone(), verdict, seeds, smallest, changes, tries, replay }
+        }
+    };
+    let text = serde_json::to_string_pretty(&group).context("serialize(group) failed")?;
+    write(&file, &(text + "\n"))?;
+    Ok(group)
+}
+
+/// The smallest scenario and the folder of its run.
+fn make_smaller(
+    hunt: &Hunt<'_>,
+    signature: &Signature,
+    first: u64,
+    budget: usize,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<(Shrunk, PathBuf)> {
+    // What an interrupted hunt left.
+    clear(folder)?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("create_dir_all(`{}`) failed", folder.display()))?;
+    let (trial, kept) = (folder.join("try"), folder.join("smallest"));
+    let mut tries = 0;
+    let mut outcome = |scenario: &_| {
+        tries += 1;
+        let failed = match hunt.boot(scenario, &trial) {
+            Ok(report) => Signature::of(&report),
+            // Parts of it need what was left out.
+            Err(error) if exit_code(&error) == exit::BAD_INPUT => None,
+            Err(error) => return Err(error),
+        };
+        ensure!(!vm::interrupted(), "interrupted");
+        let same = failed.as_ref() == Some(signature);
+        if same {
+            clear(&kept)?;
+            std::fs::rename(&trial, &kept)
+                .with_context(|| format!("rename(`{}`) failed", trial.display()))?;
+        }
+        let what = if same { "still fails so" } else { "does not" };
+        progress.step(format!("  smaller scenario {tries} of at most {budget} {what}"));
+        Ok(failed)
+    };
+    let shrunk = shrink(hunt.scenario(first), signature, budget, &mut outcome)?;
+    clear(&trial)?;
+    let smallest = if shrunk.changes.is_empty() { hunt.run_folder(first) } else { kept };
+    Ok((shrunk, smallest))
+}
+
+/// What a reproduction is handed on as: the run folder itself. A bundle made of it is to be made
+/// here, and its path returned.
+fn pack(smallest: &Path) -> PathBuf {
+    std::path::absolute(smallest).unwrap_or_else(|_| smallest.to_owned())
+}
+
+impl Group {
+    pub(super) fn print(&self, out: &mut impl Write) -> Result<()> {
+        let shown: Vec<_> = self.seeds.iter().take(SHOWN).map(u64::to_string).collect();
+        let more = if self.seeds.len() > SHOWN { " .." } else { "" };
+        writeln!(out, "\n{}", self.signature)?;
+        writeln!(out, "  {} seeds: {}{more}", self.seeds.len(), shown.join(", "))?;
+        let changes = match self.changes.as_slice() {
+            [] => format!("none of {} smaller scenarios fails so", self.tries),
+            changes => format!("made smaller in {} runs: {}", self.tries, changes.join("; ")),
+        };
+        writeln!(out, "  {changes}")?;
+        writeln!(out, "  smallest: {}", self.smallest.display())?;
+        Ok(writeln!(out, "  again: {}", self.replay)?)
+    }
+}

@@ -1,0 +1,221 @@
+//! The runs of a hunt: what they have in common, its hash, and one seed. Called by `cmd::hunt`.
+
+use crate::cli::{Cli, Command, HuntArgs, VmArgs};
+use crate::cmd::input::{self, Input};
+use crate::cmd::vm;
+use crate::error::Refusal;
+use crate::hunt::{Cell, Signature};
+use crate::image::HexDigest;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::report::RunReport;
+use crate::run::{Verdict, differences, resolved};
+use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use workloads::{Machine, Scenario};
+
+/// Longer than the tick of a kernel with 250 Hz, so that workers begin anywhere between two.
+const STAGGER: Duration = Duration::from_millis(5);
+/// No more of the duration than this part, unless the user says so.
+const STAGGER_PART: u32 = 10;
+
+/// What all runs of a hunt have in common.
+#[derive(Debug)]
+pub(super) struct Hunt<'a> {
+    args: VmArgs,
+    scenario: Scenario,
+    inputs: String,
+    folder: PathBuf,
+    /// Whether the number of CPUs is the scenario's, so that it can be made smaller.
+    pub(super) cpus_in_scenario: bool,
+    paths: &'a Paths,
+}
+
+/// One seed.
+pub(super) enum Ran {
+    Cell(Cell),
+    /// It was run twice and was not the same: a bug of ours, described.
+    Broken(String),
+}
+
+impl<'a> Hunt<'a> {
+    /// Refuses what no seed could run, and makes the folder.
+    pub(super) fn prepare(args: &HuntArgs, paths: &'a Paths, progress: &Progress) -> Result<Self> {
+        let mut vm = vm_args(args)?;
+        let config = input::or_default(args.config.clone(), paths);
+        let Input { mut scenario, source } = input::load(&config)?;
+        input::apply(&vm.overrides, &mut scenario)?.iter().for_each(|note| progress.step(note));
+        stagger(args.stagger, &mut scenario)?;
+        let cpus = source.layout(&vm.machine, &scenario)?.cpus();
+        let cpus_in_scenario = only_cpus(&vm, &scenario.machine);
+        if cpus_in_scenario {
+            scenario.machine.cpus = u16::try_from(cpus).ok();
+            vm.machine.cpus = None;
+        }
+        vm.overrides.duration = None;
+        vm.overrides.work_type = None;
+        scenario.seed = 0;
+        let file = tempfile::NamedTempFile::new().context("create(scenario) failed")?;
+        write(file.path(), &resolved(&scenario)?)?;
+        vm.config = Some(file.path().to_owned());
+        let inputs = inputs(&vm, paths, progress)?;
+        let folder = folder(args, &scenario.name, &inputs, paths);
+        std::fs::create_dir_all(folder.join("runs")).with_context(|| {
+            let message = format!("create_dir_all(`{}`) failed", folder.display());
+            Refusal::host(message, "pass a folder that can be written as --out")
+        })?;
+        vm.config = None;
+        Ok(Self { args: vm, scenario, inputs, folder, cpus_in_scenario, paths })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn inputs(&self) -> &str {
+        &self.inputs
+    }
+
+    pub(super) fn scenario(&self, seed: u64) -> Scenario {
+        Scenario { seed, ..self.scenario.clone() }
+    }
+
+    /// Runs a seed, twice if it is one of the sample. The folder of a run that passed is removed.
+    pub(super) fn run_seed(&self, seed: u64, again: bool) -> Result<Ran> {
+        let folder = self.run_folder(seed);
+        let report = self.boot(&self.scenario(seed), &folder)?;
+        let repeated = again && report.verdict != Verdict::Interrupted;
+        if repeated {
+            let second = self.folder.join("runs").join(format!("seed-{seed}-again"));
+            let other = self.boot(&self.scenario(seed), &second)?;
+            if other.verdict == Verdict::Interrupted {
+                return Ok(Ran::Cell(cell(seed, &other, false)));
+            }
+            let found = differences(&folder, &second)?;
+            if !found.is_empty() {
+                let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+                let (one, other) = (folder.display(), second.display());
+                return Ok(Ran::Broken(format!(
+                    "PROMISE BROKEN: seed {seed} was run twice and gave other bytes: {one}, {other}\n  \
+                     {}\n  this is a bug of schedlab's; please report it",
+                    found.join("\n  ")
+                )));
+            }
+            clear(&second)?;
+        }
+        if report.verdict == Verdict::Pass {
+            clear(&folder)?;
+        }
+        Ok(Ran::Cell(cell(seed, &report, repeated)))
+    }
+
+    /// Where the run of a seed is kept.
+    pub(super) fn run_folder(&self, seed: u64) -> PathBuf {
+        self.folder.join("runs").join(format!("seed-{seed}"))
+    }
+
+    /// Runs `scenario` into `folder`, which may hold what an interrupted hunt left.
+    pub(super) fn boot(&self, scenario: &Scenario, folder: &Path) -> Result<RunReport> {
+        clear(folder)?;
+        let config = folder.with_extension("json");
+        write(&config, &resolved(scenario)?)?;
+        let args = VmArgs {
+            config: Some(config.clone()),
+            out: Some(folder.to_owned()),
+            ..self.args.clone()
+        };
+        let ran = vm::run_once(&args, self.paths, &Progress::silent());
+        std::fs::remove_file(&config)
+            .with_context(|| format!("unlink(`{}`) failed", config.display()))?;
+        Ok(ran?.0)
+    }
+}
+
+fn cell(seed: u64, report: &RunReport, repeated: bool) -> Cell {
+    let schedule = report.record.schedule.as_ref();
+    let order_hash = schedule.and_then(|schedule| schedule.order_hash.clone());
+    Cell { seed, verdict: report.verdict, signature: Signature::of(report), order_hash, repeated }
+}
+
+/// What `vm` would be told for each of the runs.
+fn vm_args(args: &HuntArgs) -> Result<VmArgs> {
+    let words = ["xtask", "vm", "--deterministic", "--schedule-hash"];
+    let Command::Vm(vm) = Cli::try_parse_from(words)?.command else {
+        bail!("`vm` parsed as another command");
+    };
+    let mut vm = VmArgs {
+        kernel: args.kernel.clone(),
+        machine: args.machine.clone(),
+        icount_shift: args.icount_shift,
+        cpu_model: args.cpu_model.clone(),
+        disk: args.disk.clone(),
+        kernel_arg: args.kernel_arg.clone(),
+        init: args.init.clone(),
+        allow_splat: args.allow_splat.clone(),
+        ..*vm
+    };
+    vm.overrides.duration = args.duration;
+    vm.overrides.work_type.clone_from(&args.work_type);
+    Ok(vm)
+}
+
+/// The option, else the scenario's own, else the usual one.
+fn stagger(asked: Option<Duration>, scenario: &mut Scenario) -> Result<()> {
+    if scenario.stagger.is_zero() || asked.is_some() {
+        let usual = STAGGER.min(scenario.effective_duration() / STAGGER_PART);
+        scenario.stagger = asked.unwrap_or(usual);
+    }
+    scenario.validate().map_err(|broken| {
+        let message = format!("`{}` {}", broken.path, broken.why);
+        Refusal::input(message, "change --stagger or --duration").into()
+    })
+}
+
+/// Whether nothing but a number of CPUs was asked for, here or in the scenario.
+fn only_cpus(vm: &VmArgs, of_scenario: &Machine) -> bool {
+    let asked = &vm.machine;
+    let Machine { preset, topology, numa, numa_distance, .. } = of_scenario;
+    let texts = [preset, topology, numa, numa_distance];
+    let shaped = asked.machine.is_some() || asked.topology.is_some();
+    !shaped && asked.numa.is_none() && texts.iter().all(|text| text.is_none())
+}
+
+/// The hash of all that a run depends on, but the seed: that of a seed 0 that is not run.
+fn inputs(vm: &VmArgs, paths: &Paths, progress: &Progress) -> Result<String> {
+    let (plan, qemu) = vm::prepare(vm, paths, progress)?;
+    let (kernel, image) = (&plan.kernel.sha256, &plan.image.sha256);
+    let scenario = resolved(&plan.scenario)?;
+    let machine = (&plan.layout, &plan.disk, &plan.cpu_model, plan.icount_shift());
+    let console =
+        (&plan.kernel_args, vm.allow_splat.iter().map(|r| r.as_str()).collect::<Vec<_>>());
+    let all = format!("{qemu}\n{kernel}\n{image}\n{scenario}\n{machine:?}\n{console:?}");
+    Ok(format!("{:x}", HexDigest(Sha256::digest(all.as_bytes()).as_slice())))
+}
+
+/// The one that was asked for, else one that the same inputs always get, so that they go on there.
+fn folder(args: &HuntArgs, name: &str, inputs: &str, paths: &Paths) -> PathBuf {
+    let shard = args.shard.map(|shard| shard.suffix()).unwrap_or_default();
+    let name = crate::run::file_name(name);
+    let usual =
+        || paths.target.join("schedlab/hunts").join(format!("{name}-{}{shard}", &inputs[..12]));
+    args.out.clone().unwrap_or_else(usual)
+}
+
+pub(super) fn clear(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove(`{}`) failed", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| {
+        let message = format!("write(`{}`) failed", path.display());
+        Refusal::host(message, "free some space, or pass --out")
+    })
+}
