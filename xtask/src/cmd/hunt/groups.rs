@@ -3,6 +3,7 @@
 
 use super::replay;
 use super::runs::{Hunt, clear, write};
+use crate::bundle;
 use crate::cmd::vm;
 use crate::error::{exit, exit_code};
 use crate::hunt::{Cell, Shrunk, Signature, shrink};
@@ -24,6 +25,8 @@ pub(super) struct Group {
     seeds: Vec<u64>,
     /// The run folder of the smallest scenario that fails so.
     smallest: PathBuf,
+    /// A bundle of that run.
+    bundle: PathBuf,
     /// What makes it smaller than the first.
     changes: Vec<String>,
     /// Scenarios that were run for it.
@@ -61,21 +64,23 @@ fn one(
     let (first, verdict) = (cells[0].seed, cells[0].verdict.name());
     let seeds = cells.iter().map(|cell| cell.seed).collect();
     let folder = hunt.folder().join("groups").join(format!("{verdict}-seed-{first}"));
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
     let file = folder.join("group.json");
     let before = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let group = match before {
-        Some(Group { smallest, changes, tries, replay, .. }) => {
-            Group { signature: signature.clone(), verdict, seeds, smallest, changes, tries, replay }
-        }
+        Some(before) => Group { seeds, ..before },
         None => {
             progress.step(format!("making seed {first} smaller: {signature}"));
             let (shrunk, smallest) =
                 make_smaller(hunt, signature, first, budget, &folder, progress)?;
-            let smallest = pack(&smallest);
             let words: Vec<String> = std::env::args().collect();
             let replay = replay::command(&words, &smallest, hunt.cpus_in_scenario);
             let Shrunk { changes, tries, .. } = shrunk;
-            Group { signature: signature.clone(), verdict, seeds, smallest, changes, tries, replay }
+            let note = note(signature, first, &changes);
+            let bundle = folder.join(format!("{verdict}-seed-{first}.tar.zst"));
+            bundle::pack(&smallest, &bundle, Some(note), true)?;
+            let signature = signature.clone();
+            Group { signature, verdict, seeds, smallest, bundle, changes, tries, replay }
         }
     };
     let text = serde_json::to_string_pretty(&group).context("serialize(group) failed")?;
@@ -120,13 +125,19 @@ fn make_smaller(
     let shrunk = shrink(hunt.scenario(first), signature, budget, &mut outcome)?;
     clear(&trial)?;
     let smallest = if shrunk.changes.is_empty() { hunt.run_folder(first) } else { kept };
+    let smallest = std::path::absolute(&smallest).unwrap_or(smallest);
     Ok((shrunk, smallest))
 }
 
-/// What a reproduction is handed on as: the run folder itself. A bundle made of it is to be made
-/// here, and its path returned.
-fn pack(smallest: &Path) -> PathBuf {
-    std::path::absolute(smallest).unwrap_or_else(|_| smallest.to_owned())
+/// What a bundle says to whoever gets it.
+fn note(signature: &Signature, seed: u64, changes: &[String]) -> String {
+    let smaller = match changes {
+        [] => "as it was".to_owned(),
+        changes => format!("made smaller: {}", changes.join("; ")),
+    };
+    format!(
+        "Found by `cargo xtask hunt` with seed {seed}: {signature}. The scenario is {smaller}.\n"
+    )
 }
 
 impl Group {
@@ -141,6 +152,7 @@ impl Group {
         };
         writeln!(out, "  {changes}")?;
         writeln!(out, "  smallest: {}", self.smallest.display())?;
+        writeln!(out, "  bundle: {}", self.bundle.display())?;
         Ok(writeln!(out, "  again: {}", self.replay)?)
     }
 }

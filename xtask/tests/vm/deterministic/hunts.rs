@@ -67,6 +67,10 @@ fn a_failure_is_found_grouped_made_smaller_and_not_sought_again() {
         assert!(read(smallest) == read(&dir.path().join("again")), "{file}");
     }
 
+    let bundle = group["bundle"].as_str().unwrap();
+    let shown = Command::new(xtask()).args(["bundle", "show", bundle]).output().unwrap();
+    said(&shown, 0, &["with seed 1: fail: max_gap", "What was seen: fail"]);
+
     // Killed in the middle of a line; one more seed is asked for.
     let results = folder.join("results.jsonl");
     let text = std::fs::read_to_string(&results).unwrap() + "{\"seed\":3,\"ver";
