@@ -4,6 +4,7 @@
 mod cli;
 mod cmd;
 mod error;
+mod files;
 mod jobs;
 mod paths;
 mod progress;

@@ -1,11 +1,12 @@
 //! A small bundle for the tests of this folder, and the parts to make other ones of.
 
-use super::manifest::{Manifest, sha256};
+use super::manifest::Manifest;
 use super::member::{
     CONSOLE, FRAMES, HOST, INIT, INITRAMFS, KERNEL, MANIFEST, Members, REPORT, SCENARIO,
 };
 use super::pack::{Parts, members};
 use super::{Bundle, archive};
+use crate::files::sha256;
 use crate::report::RunReport;
 use crate::run::{BootRecord, arguments_sha256, resolved};
 use anyhow::Result;

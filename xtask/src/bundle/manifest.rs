@@ -2,10 +2,9 @@
 //! again. Written by `pack`, read by `open`; `sane` says which values are taken.
 
 use super::member::{KERNEL, Members};
-use crate::image::HexDigest;
+use crate::files::sha256;
 use crate::run::{BootRecord, Verdict};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use workloads::{Check, Outcome};
 
@@ -82,9 +81,4 @@ impl Digest {
     pub(super) fn of_all(members: &Members) -> BTreeMap<String, Self> {
         members.iter().map(|(name, bytes)| ((*name).to_owned(), Self::of(bytes))).collect()
     }
-}
-
-/// In lower-case hex.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", HexDigest(Sha256::digest(bytes).as_slice()))
 }

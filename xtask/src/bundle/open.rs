@@ -2,12 +2,13 @@
 //! these checks. Called by `cmd::bundle`, and by `pack`, so that nothing is packed that cannot be
 //! read.
 
-use super::manifest::{Digest, Expected, Manifest, sha256};
+use super::manifest::{Digest, Expected, Manifest};
 use super::member::{
     INITRAMFS, KERNEL, MANIFEST, MEMBERS, Members, README, REPORT, SCENARIO, SCENARIO_DISK, SCRIPT,
 };
 use super::{archive, damaged, foreign, readme, sane, script};
 use crate::error::Refusal;
+use crate::files::sha256;
 use crate::qemu::Guest;
 use crate::report::RunReport;
 use crate::run::{ConfigVia, arguments_sha256};

@@ -1,19 +1,19 @@
 //! From a run folder to a bundle. Called by `cmd::bundle`.
 
-use super::manifest::{Digest, Expected, FORMAT, Manifest, sha256};
+use super::manifest::{Digest, Expected, FORMAT, Manifest};
 use super::member::{
     CONSOLE, FRAMES, HOST, INIT, INITRAMFS, KERNEL, MANIFEST, Members, README, REPORT, SCENARIO,
     SCENARIO_DISK, SCRIPT,
 };
 use super::{Bundle, archive, readme, script};
 use crate::error::Refusal;
+use crate::files::{self, sha256};
 use crate::image;
 use crate::report::RunReport;
 use crate::run::{BootRecord, Disk, HostFacts, Timings, arguments_sha256, resolved};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Write as _;
 use std::path::Path;
 use workloads::Scenario;
 
@@ -162,19 +162,8 @@ fn booted(path: &Path, expected: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// Under its name only when it is complete.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let write = || -> std::io::Result<()> {
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        let mut file = tempfile::Builder::new()
-            .permissions(readable)
-            .tempfile_in(dir.unwrap_or_else(|| Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| {
+    files::write_whole(path, bytes).with_context(|| {
         let message = format!("write(`{}`) failed", path.display());
         Refusal::host(message, "free some space, or pass another file as -o")
     })

@@ -1,8 +1,8 @@
 //! Static programs as the guest has them: guest-init, built once for each state of its sources, a
 //! PID 1 of the user's, and what `cmd::bench` runs. Called by `cmd`.
 
-use super::HexDigest;
 use crate::error::Refusal;
+use crate::files;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result, bail};
@@ -33,7 +33,7 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
         ),
     )?;
     // A copy and a rename: a killed build leaves nothing that looks finished.
-    let copy = super::shared_temp_file(&dir).context("create(guest-init) failed")?;
+    let copy = files::temporary(&dir).context("create(guest-init) failed")?;
     std::fs::copy(&built, copy.path())
         .with_context(|| format!("copy(`{}`) failed", built.display()))?;
     copy.persist(&binary).context("rename(guest-init) failed")?;
@@ -103,7 +103,7 @@ fn fingerprint(repo: &Path) -> Result<String> {
         hash.update((content.len() as u64).to_le_bytes());
         hash.update(content);
     }
-    Ok(format!("{:x}", HexDigest(hash.finalize().as_slice())))
+    Ok(files::hex(&hash.finalize()))
 }
 
 /// Every file below `path` that can be part of a build; tests are not.

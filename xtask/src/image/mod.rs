@@ -7,6 +7,7 @@ mod guest;
 pub(crate) use guest::{guest_init, static_program, user_init};
 
 use crate::error::Refusal;
+use crate::files;
 use crate::kernel::{Kernel, LoadedModules};
 use crate::paths::Paths;
 use crate::run::{ConfigVia, resolved};
@@ -14,8 +15,7 @@ use anyhow::{Context as _, Result};
 use cpio::Archive;
 use guest_init::proto::initramfs;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use workloads::Scenario;
 
@@ -79,7 +79,7 @@ pub(crate) fn build(
 ) -> Result<Image> {
     let bytes = assemble(init, &modules, scenario)?;
     // Named after what is in it, so that nothing is packed twice.
-    let name = format!("{:x}", HexDigest(Sha256::digest(&bytes).as_slice()));
+    let name = files::sha256(&bytes);
     let path = paths.cache_dir("images")?.join(match packing {
         Packing::Zstd => format!("{name}.cpio.zst"),
         Packing::Plain => format!("{name}.cpio"),
@@ -89,7 +89,7 @@ pub(crate) fn build(
     }
     let packed =
         std::fs::read(&path).with_context(|| format!("read(`{}`) failed", path.display()))?;
-    let sha256 = format!("{:x}", HexDigest(Sha256::digest(&packed).as_slice()));
+    let sha256 = files::sha256(&packed);
     Ok(Image {
         path,
         sha256,
@@ -162,34 +162,14 @@ fn assemble(init: &[u8], modules: &LoadedModules, scenario: Option<&str>) -> Res
     archive.finish()
 }
 
-/// Under its final name only when it is complete; two writers write the same bytes.
+/// Two writers write the same bytes.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let full = || {
+    files::write_whole(path, bytes).with_context(|| {
         Refusal::host(
             format!("write(`{}`) failed", path.display()),
             "free some space, or set SCHEDLAB_CACHE to another folder",
         )
-    };
-    let mut file = shared_temp_file(dir).with_context(full)?;
-    file.write_all(bytes).with_context(full)?;
-    file.persist(path).with_context(full)?;
-    Ok(())
-}
-
-/// A temporary file that others may read once it has its name: caches are shared.
-fn shared_temp_file(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    tempfile::Builder::new().permissions(readable).tempfile_in(dir)
-}
-
-/// Lower-case hex of a digest.
-pub(crate) struct HexDigest<'a>(pub(crate) &'a [u8]);
-
-impl std::fmt::LowerHex for HexDigest<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+    })
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 //! file that is written whole or not at all. `store.rs`, `debian.rs` and `image.rs` call these.
 
 use crate::error::Refusal;
+use crate::files;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, Permissions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 /// Of the file's bytes, in lower-case hex.
@@ -18,7 +18,7 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
         loop {
             let bytes = file.fill_buf()?;
             if bytes.is_empty() {
-                return Ok(hex(&hash.finalize()));
+                return Ok(files::hex(&hash.finalize()));
             }
             hash.update(bytes);
             let used = bytes.len();
@@ -26,15 +26,6 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
         }
     };
     hash().with_context(|| unreadable(path))
-}
-
-/// Of bytes in memory.
-pub(super) fn sha256_of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Of all files below `dir`.
@@ -76,16 +67,7 @@ pub(super) fn lock(path: &Path, progress: &Progress) -> Result<File> {
 
 /// A reader sees the old bytes or the new ones, never half of them.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let write = || -> std::io::Result<()> {
-        // Not for the owner alone: a cache may be made by root and used by others.
-        let readable = Permissions::from_mode(0o644);
-        let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(dir)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| unwritable(path))
+    files::write_whole(path, bytes).with_context(|| unwritable(path))
 }
 
 #[cfg(test)]
@@ -97,8 +79,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x");
         write_whole(&file, b"abc").unwrap();
-        assert_eq!(sha256(&file).unwrap(), sha256_of(b"abc"));
-        assert!(sha256_of(b"abc").starts_with("ba7816bf8f01cfea"));
+        assert_eq!(sha256(&file).unwrap(), files::sha256(b"abc"));
+        assert!(files::sha256(b"abc").starts_with("ba7816bf8f01cfea"));
     }
 
     #[test]

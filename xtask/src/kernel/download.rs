@@ -122,6 +122,7 @@ fn remove_others(archives: &[Archive], into: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::{exit, exit_code, render};
+    use crate::files;
     use crate::kernel::sources::Mirror;
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
@@ -197,7 +198,7 @@ mod tests {
         let into = dir.path().join("into");
         std::fs::create_dir(&into).unwrap();
         let (uri, begun) = mirror(vec![150_000, BODY_BYTES]);
-        let hash = format!("SHA256:{}", disk::sha256_of(&body()));
+        let hash = format!("SHA256:{}", files::sha256(&body()));
         let bytes = u64::try_from(BODY_BYTES).unwrap();
         let archive = Archive { uri, file: "x.deb".into(), bytes, hash };
         let apt = apt(dir.path());
@@ -215,7 +216,7 @@ mod tests {
     fn another_file_than_the_mirror_promised_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (uri, _begun) = mirror(vec![BODY_BYTES]);
-        let hash = format!("SHA256:{}", disk::sha256_of(b"something else"));
+        let hash = format!("SHA256:{}", files::sha256(b"something else"));
         let bytes = u64::try_from(BODY_BYTES).unwrap();
         let archive = Archive { uri, file: "x.deb".into(), bytes, hash };
         let error = archive.fetch(&apt(dir.path()), dir.path(), &|| ()).unwrap_err();

@@ -6,6 +6,7 @@ use super::config::Config;
 use super::siblings::Packages;
 use super::{Kernel, bzimage, deb, disk, modules};
 use crate::error::Refusal;
+use crate::files;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};
@@ -149,7 +150,7 @@ fn key_of(files: &[PathBuf]) -> Result<String> {
         text.push(' ');
         text.push_str(&disk::sha256(file)?);
     }
-    let mut key = disk::sha256_of(text.as_bytes());
+    let mut key = files::sha256(text.as_bytes());
     key.truncate(32);
     Ok(key)
 }
@@ -254,7 +255,7 @@ mod tests {
         let (key, kernel) = unpacked(&packages, &paths, &progress).unwrap();
         assert_eq!(kernel.release, "6.1.0-test");
         assert_eq!(kernel.package.as_deref(), Some("linux-image-6.1.0-test 1"));
-        assert_eq!(kernel.sha256, disk::sha256_of(&image));
+        assert_eq!(kernel.sha256, files::sha256(&image));
         assert!(kernel.has_built_in("CONFIG_SMP"));
         assert!(kernel.modules.unwrap().join("kernel/fs/a.ko").is_file());
         let seen = std::fs::metadata(&kernel.image).unwrap().modified().unwrap();

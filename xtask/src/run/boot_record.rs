@@ -2,11 +2,10 @@
 //! are all that it takes to boot it again. Written by `cmd::vm`, packed and read by `bundle`.
 
 use super::{BootPlan, ConfigVia, Disk, command_line};
-use crate::image::HexDigest;
+use crate::files::sha256;
 use crate::qemu::{Accel, DiskFile, Guest, MachineRecord, arguments};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
 /// Everything of a run that reached the guest, but for files.
@@ -121,5 +120,5 @@ fn portable(guest: &Guest) -> Guest {
 /// Tells whether two guests are the same machine, whatever their files are called.
 pub(crate) fn arguments_sha256(guest: &Guest) -> String {
     let words = arguments(&portable(guest)).join("\0");
-    format!("{:x}", HexDigest(Sha256::digest(words).as_slice()))
+    sha256(words.as_bytes())
 }

@@ -4,15 +4,14 @@ use crate::cli::{Cli, Command, HuntArgs, VmArgs};
 use crate::cmd::input::{self, Input};
 use crate::cmd::vm;
 use crate::error::Refusal;
+use crate::files::sha256;
 use crate::hunt::{Cell, Signature};
-use crate::image::HexDigest;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
 use crate::run::{Verdict, differences, resolved};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
-use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use workloads::{Machine, Scenario};
@@ -192,7 +191,7 @@ fn inputs(vm: &VmArgs, paths: &Paths, progress: &Progress) -> Result<String> {
     let console =
         (&plan.kernel_args, vm.allow_splat.iter().map(|r| r.as_str()).collect::<Vec<_>>());
     let all = format!("{qemu}\n{kernel}\n{image}\n{scenario}\n{machine:?}\n{console:?}");
-    Ok(format!("{:x}", HexDigest(Sha256::digest(all.as_bytes()).as_slice())))
+    Ok(sha256(all.as_bytes()))
 }
 
 /// The one that was asked for, else one that the same inputs always get, so that they go on there.

@@ -3,6 +3,7 @@
 
 use super::source::{self, Source};
 use crate::error::Refusal;
+use crate::files;
 use crate::kernel::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -31,7 +32,7 @@ pub(super) fn patched(
     for file in &files {
         key += &disk::sha256(file)?;
     }
-    let mut key = disk::sha256_of(key.as_bytes());
+    let mut key = files::sha256(key.as_bytes());
     key.truncate(KEY);
     let key = format!("{}-{key}", source.key);
     let sources = paths.cache_dir("sources")?;

@@ -2,6 +2,7 @@
 //! suite, which is unpacked into the cache once. Called by `build`.
 
 use crate::error::Refusal;
+use crate::files;
 use crate::kernel::spec::{self, Spec};
 use crate::kernel::{deb, debian, disk};
 use crate::paths::Paths;
@@ -46,7 +47,7 @@ fn of_user(dir: &Path) -> Result<Source> {
         let fix = "run `make mrproper` there, after saving its .config: builds are made elsewhere";
         return Err(Refusal::input(message, fix).into());
     }
-    let mut key = disk::sha256_of(dir.as_os_str().as_encoded_bytes());
+    let mut key = files::sha256(dir.as_os_str().as_encoded_bytes());
     key.truncate(TREE_KEY);
     Ok(Source { dir, key, is_fixed: false })
 }
