@@ -1,6 +1,7 @@
 //! Where two runs begin to differ: the first line of a console, the first value of a report. Pure;
 //! called by `outcome`.
 
+use crate::run::{first_value, printk_time};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ pub(super) fn lines(file: &'static str, recorded: &[u8], now: &[u8]) -> Option<D
             return Some(Difference {
                 file,
                 place: format!("line {number}"),
-                guest_time: new.or(old).and_then(stamp),
+                guest_time: new.or(old).and_then(|line| printk_time(str::from_utf8(line).ok()?)),
                 recorded: line(old),
                 now: line(new),
             });
@@ -46,7 +47,7 @@ pub(super) fn values(file: &'static str, recorded: &Value, now: &Value) -> Optio
     let (old, new) = (recorded.pointer(verdict), now.pointer(verdict));
     let (path, old, new) = match old == new {
         false => ("verdict".into(), old, new),
-        true => first(String::new(), Some(recorded), Some(now))?,
+        true => first_value(recorded, now)?,
     };
     let text = |value: Option<&Value>| {
         value.map_or_else(|| NOTHING.into(), |value| printable(value.to_string().as_bytes()))
@@ -54,33 +55,8 @@ pub(super) fn values(file: &'static str, recorded: &Value, now: &Value) -> Optio
     Some(Difference { file, place: path, recorded: text(old), now: text(new), guest_time: None })
 }
 
-type Place<'a> = (String, Option<&'a Value>, Option<&'a Value>);
-
-fn first<'a>(path: String, old: Option<&'a Value>, new: Option<&'a Value>) -> Option<Place<'a>> {
-    match (old, new) {
-        (old, new) if old == new => None,
-        (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            let names: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
-            let dot = if path.is_empty() { "" } else { "." };
-            names
-                .into_iter()
-                .find_map(|name| first(format!("{path}{dot}{name}"), a.get(name), b.get(name)))
-        }
-        (Some(Value::Array(a)), Some(Value::Array(b))) => (0..a.len().max(b.len()))
-            .find_map(|index| first(format!("{path}[{index}]"), a.get(index), b.get(index))),
-        _ => Some((path, old, new)),
-    }
-}
-
 fn is_newline(byte: &u8) -> bool {
     *byte == b'\n'
-}
-
-/// `12.345678 s` of a line that begins with `[   12.345678]`.
-fn stamp(line: &[u8]) -> Option<String> {
-    let line = str::from_utf8(line).ok()?;
-    let seconds = line.strip_prefix('[')?.split_once(']')?.0.trim();
-    seconds.parse::<f64>().ok().map(|_| format!("{seconds} s"))
 }
 
 /// On one line of a terminal, whatever the guest wrote.

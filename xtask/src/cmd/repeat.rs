@@ -9,7 +9,7 @@ use crate::jobs::{host_cpus, side_by_side};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
 use crate::report::RunReport;
-use crate::run::{Folder, Verdict, differences};
+use crate::run::{Folder, Verdict, broken_promise, differences};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -72,12 +72,8 @@ fn compare(runs: &[(u32, RunReport)], folder: &Path) -> Result<u8> {
     for (number, _) in others {
         let found = differences(&of(first), &of(number))?;
         if !found.is_empty() {
-            let name = format!("PROMISE BROKEN: run {number} is not run {first}");
-            to_stdout(|out| {
-                writeln!(out, "{name}: the same inputs gave other bytes")?;
-                found.iter().try_for_each(|difference| writeln!(out, "  {difference}"))?;
-                Ok(writeln!(out, "  this is a bug of schedlab's; please report it")?)
-            })?;
+            let what = format!("run {number} is not run {first}: the same inputs gave other bytes");
+            to_stdout(|out| Ok(writeln!(out, "{}", broken_promise(&what, &found))?))?;
             return Ok(exit::GUEST);
         }
     }

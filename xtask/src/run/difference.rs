@@ -1,8 +1,9 @@
 //! Where two runs that should be the same first differ: the frame, the console line, the field of
-//! the report, and when that was in the guest. Called by `cmd::repeat` and `cmd::hunt`.
+//! the report, and when that was in the guest. Called by `cmd::repeat`, `cmd::hunt` and `bundle`.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -30,6 +31,12 @@ impl fmt::Display for Difference {
         let time = time.as_ref().map(|time| format!(" at {time} of the guest")).unwrap_or_default();
         write!(f, "{file}, {place}{time}:\n    {one}\n    {other}")
     }
+}
+
+/// How a broken promise is told: two runs that `what` names were not the same.
+pub(crate) fn broken_promise(what: &str, found: &[Difference]) -> String {
+    let found: String = found.iter().map(|difference| format!("  {difference}\n")).collect();
+    format!("PROMISE BROKEN: {what}\n{found}  this is a bug of schedlab's; please report it")
 }
 
 /// The first difference in each file that differs; none if the runs in these folders are the same.
@@ -81,7 +88,7 @@ fn in_lines(
 }
 
 /// `[    1.234567]` at the beginning of a console line.
-fn printk_time(line: &str) -> Option<String> {
+pub(crate) fn printk_time(line: &str) -> Option<String> {
     let stamp = line.strip_prefix('[')?.split_once(']')?.0.trim();
     stamp.parse::<f64>().ok().map(|_| format!("{stamp} s"))
 }
@@ -95,32 +102,40 @@ fn frame_time(line: &str) -> Option<String> {
 
 fn in_json(one: &str, other: &str) -> Difference {
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
-    let (place, one, other) = first_field("", &parse(one), &parse(other))
-        .unwrap_or_else(|| ("its layout".into(), ABSENT.into(), ABSENT.into()));
-    let place = place.trim_start_matches('.').to_owned();
-    Difference { file: "report.json", place, time: None, one, other }
-}
-
-/// The path of the first value that differs, with both.
-fn first_field(path: &str, one: &Value, other: &Value) -> Option<(String, String, String)> {
+    let (one, other) = (parse(one), parse(other));
+    let (place, one, other) =
+        first_value(&one, &other).unwrap_or_else(|| ("its layout".into(), None, None));
     let show =
         |value: Option<&Value>| value.map_or_else(|| ABSENT.into(), |v| shown(&v.to_string()));
-    let below = |path: String, a: Option<&Value>, b: Option<&Value>| match (a, b) {
-        (Some(a), Some(b)) => first_field(&path, a, b),
-        (a, b) => Some((path, show(a), show(b))),
-    };
+    Difference { file: "report.json", place, time: None, one: show(one), other: show(other) }
+}
+
+/// The path of a value in a document, and what each of two documents has there.
+pub(crate) type Place<'a> = (String, Option<&'a Value>, Option<&'a Value>);
+
+/// The first value that differs, in the order of the names.
+pub(crate) fn first_value<'a>(one: &'a Value, other: &'a Value) -> Option<Place<'a>> {
+    first_below(String::new(), Some(one), Some(other))
+}
+
+fn first_below<'a>(
+    path: String,
+    one: Option<&'a Value>,
+    other: Option<&'a Value>,
+) -> Option<Place<'a>> {
     match (one, other) {
-        (Value::Object(a), Value::Object(b)) => {
-            let added = b.keys().filter(|key| !a.contains_key(*key));
-            let mut keys = a.keys().chain(added);
-            keys.find_map(|key| below(format!("{path}.{key}"), a.get(key), b.get(key)))
+        (one, other) if one == other => None,
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            let names: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            let dot = if path.is_empty() { "" } else { "." };
+            let below = |name| first_below(format!("{path}{dot}{name}"), a.get(name), b.get(name));
+            names.into_iter().find_map(below)
         }
-        (Value::Array(a), Value::Array(b)) => {
-            let mut all = 0..a.len().max(b.len());
-            all.find_map(|at| below(format!("{path}[{at}]"), a.get(at), b.get(at)))
+        (Some(Value::Array(a)), Some(Value::Array(b))) => {
+            let below = |at| first_below(format!("{path}[{at}]"), a.get(at), b.get(at));
+            (0..a.len().max(b.len())).find_map(below)
         }
-        (a, b) if a == b => None,
-        (a, b) => Some((path.to_owned(), show(Some(a)), show(Some(b)))),
+        _ => Some((path, one, other)),
     }
 }
 

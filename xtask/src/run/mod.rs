@@ -14,7 +14,7 @@ mod watch;
 
 pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
-pub(crate) use difference::differences;
+pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
 pub(crate) use folder::{Folder, HostFacts, Timings, file_name, shell_word};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{

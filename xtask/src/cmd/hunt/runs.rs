@@ -9,7 +9,7 @@ use crate::hunt::{Cell, Signature};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::run::{Verdict, differences, resolved};
+use crate::run::{Verdict, broken_promise, differences, resolved};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use std::path::{Path, PathBuf};
@@ -95,13 +95,10 @@ impl<'a> Hunt<'a> {
             }
             let found = differences(&folder, &second)?;
             if !found.is_empty() {
-                let found: Vec<_> = found.iter().map(ToString::to_string).collect();
                 let (one, other) = (folder.display(), second.display());
-                return Ok(Ran::Broken(format!(
-                    "PROMISE BROKEN: seed {seed} was run twice and gave other bytes: {one}, {other}\n  \
-                     {}\n  this is a bug of schedlab's; please report it",
-                    found.join("\n  ")
-                )));
+                let what =
+                    format!("seed {seed} was run twice and gave other bytes: {one}, {other}");
+                return Ok(Ran::Broken(broken_promise(&what, &found)));
             }
             clear(&second)?;
         }
