@@ -4,8 +4,10 @@ use crate::hunt::{Seeds, Shard};
 use crate::qemu::{AccelChoice, MachineArgs};
 use crate::run::ConfigVia;
 use crate::units::parse_disk;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,17 +56,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VmArgs {
-    /// Kernel: a bzImage, vmlinux, build tree or .deb, debian:SUITE[/FLAVOUR], host, or a name
-    /// from kernel-configs/kernels.toml.
-    #[arg(long, value_name = "SPEC")]
-    pub(crate) kernel: Option<String>,
-    /// Scenario or bare WorkloadConfig [default: scenarios/wake.json].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) guest: GuestArgs,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
     /// How guest code runs; auto tries KVM and remembers whether it works here.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub(crate) accel: AccelChoice,
@@ -82,9 +77,6 @@ pub(crate) struct VmArgs {
     /// they are not; of others there is a summary. Each has a folder below --out.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
-    /// QEMU's CPU model [default: host with KVM, max with TCG].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) cpu_model: Option<String>,
     /// How the scenario gets into the guest.
     #[arg(long, value_enum, default_value_t = ConfigVia::Auto)]
     pub(crate) config_via: ConfigVia,
@@ -92,16 +84,6 @@ pub(crate) struct VmArgs {
     /// scratch disk of a deterministic guest is in its memory.
     #[arg(long, value_name = "SIZE|PATH|none", default_value = "64M", value_parser = parse_disk)]
     pub(crate) disk: crate::run::Disk,
-    /// One more kernel argument; may be repeated.
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub(crate) kernel_arg: Vec<String>,
-    /// PID 1 to use instead of guest-init: a static program that links the guest-init library, or
-    /// the folder of a Cargo package to build one from.
-    #[arg(long, value_name = "FILE|FOLDER")]
-    pub(crate) init: Option<PathBuf>,
-    /// Let console lines that match this pass; recorded in the report; may be repeated.
-    #[arg(long, value_name = "REGEX")]
-    pub(crate) allow_splat: Vec<Regex>,
     /// Time from QEMU's start to PID 1 [default: 30s with KVM, 2m with TCG].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) boot_timeout: Option<Duration>,
@@ -119,17 +101,51 @@ pub(crate) struct VmArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct HuntArgs {
-    /// Seeds, both ends included; several ranges with commas.
-    #[arg(long, value_name = "FIRST..LAST", default_value = "1..200")]
-    pub(crate) seeds: Seeds,
-    /// Kernel, as for `vm`.
+impl VmArgs {
+    /// What `xtask vm` with these words would be told.
+    pub(crate) fn of<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> Result<Self> {
+        let name = ["xtask", "vm"].map(OsStr::new);
+        match Cli::try_parse_from(name.into_iter().chain(words))?.command {
+            Command::Vm(args) => Ok(*args),
+            _ => bail!("`vm` parsed as another command"),
+        }
+    }
+}
+
+/// What a guest is booted with, whoever boots it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GuestArgs {
+    /// Kernel: a bzImage, vmlinux, build tree or .deb, debian:SUITE[/FLAVOUR], host, or a name
+    /// from kernel-configs/kernels.toml.
     #[arg(long, value_name = "SPEC")]
     pub(crate) kernel: Option<String>,
     /// Scenario or bare WorkloadConfig [default: scenarios/wake.json].
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// QEMU's CPU model [default: host with KVM, max with TCG].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cpu_model: Option<String>,
+    /// One more kernel argument; may be repeated.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) kernel_arg: Vec<String>,
+    /// PID 1 to use instead of guest-init: a static program that links the guest-init library, or
+    /// the folder of a Cargo package to build one from.
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub(crate) init: Option<PathBuf>,
+    /// Let console lines that match this pass; recorded in the report; may be repeated.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) allow_splat: Vec<Regex>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HuntArgs {
+    /// Seeds, both ends included; several ranges with commas.
+    #[arg(long, value_name = "FIRST..LAST", default_value = "1..200")]
+    pub(crate) seeds: Seeds,
+    #[command(flatten)]
+    pub(crate) guest: GuestArgs,
     /// How long to measure, instead of what the scenario says.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
@@ -140,8 +156,6 @@ pub(crate) struct HuntArgs {
     /// scenario says, else 5ms, at most a tenth of the duration].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) stagger: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
     /// Guests side by side [default: as many as this host has CPUs].
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -158,21 +172,9 @@ pub(crate) struct HuntArgs {
     /// An instruction takes 2^N ns of the guest's time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=10))]
     pub(crate) icount_shift: u8,
-    /// QEMU's CPU model, as for `vm`.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) cpu_model: Option<String>,
     /// The size of the disk in the guest's memory, or none.
     #[arg(long, value_name = "SIZE|none", default_value = "64M", value_parser = parse_disk)]
     pub(crate) disk: crate::run::Disk,
-    /// One more kernel argument; may be repeated.
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub(crate) kernel_arg: Vec<String>,
-    /// PID 1, as for `vm`.
-    #[arg(long, value_name = "FILE|FOLDER")]
-    pub(crate) init: Option<PathBuf>,
-    /// Let console lines that match this pass; may be repeated.
-    #[arg(long, value_name = "REGEX")]
-    pub(crate) allow_splat: Vec<Regex>,
 }
 
 /// What of a scenario can be changed from the command line.

@@ -7,14 +7,13 @@ mod rivals;
 mod work_types;
 
 use super::vm;
-use crate::cli::{BenchCommand, Cli, Command, VmArgs};
+use crate::cli::{BenchCommand, VmArgs};
 use crate::error::exit;
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
 use crate::run::Verdict;
 use crate::units::show_ns;
 use anyhow::{Context as _, Result, bail};
-use clap::Parser as _;
 use compare::Spread;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -122,12 +121,7 @@ fn vm_args(out: &Path, dir: &Path) -> Result<VmArgs> {
     let config = dir.join("bench.json");
     std::fs::write(&config, SHORT)
         .with_context(|| format!("write(`{}`) failed", config.display()))?;
-    let words = ["xtask".as_ref(), "vm".as_ref(), "--config".as_ref(), config.as_os_str()];
-    let cli = Cli::try_parse_from(words.into_iter().chain(["--out".as_ref(), out.as_os_str()]))?;
-    match cli.command {
-        Command::Vm(args) => Ok(*args),
-        _ => bail!("`vm` parsed as another command"),
-    }
+    VmArgs::of(["--config".as_ref(), config.as_os_str(), "--out".as_ref(), out.as_os_str()])
 }
 
 fn show(seconds: &Spread) -> String {

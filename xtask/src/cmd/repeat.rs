@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 pub(super) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
-    let scenario = input::load(&input::or_default(args.config.clone(), paths))?.scenario;
+    let scenario = input::load(&input::or_default(args.guest.config.clone(), paths))?.scenario;
     let all = Folder::create(args.out.as_deref(), &format!("{}-repeat", scenario.name), paths)?;
     let runs = run_all(args, all.path(), paths)?;
     let code = match args.deterministic {

@@ -67,16 +67,16 @@ pub(super) fn prepare(
 ) -> Result<(BootPlan, String)> {
     let qemu = qemu::version()?;
     let Input { mut scenario, source } =
-        input::load(&input::or_default(args.config.clone(), paths))?;
+        input::load(&input::or_default(args.guest.config.clone(), paths))?;
     let notes = input::apply(&args.overrides, &mut scenario)?;
     notes.iter().for_each(|note| progress.step(note));
-    let layout = source.layout(&args.machine, &scenario)?;
+    let layout = source.layout(&args.guest.machine, &scenario)?;
     if args.deterministic {
         deterministic::check(args, layout.memory_mib())?;
         qemu::check_turns(layout.topology())?;
     }
     let resolved = source.plan(&scenario, &layout.resolved())?;
-    if args.init.is_none() {
+    if args.guest.init.is_none() {
         input::refuse_unlinked(
             &scenario,
             "pass --init with a program or package that registers it",
@@ -149,10 +149,10 @@ fn plan(
         deterministic: args.deterministic.then(|| layout.cpus()),
         disk: &disk,
         schedule_hash: args.schedule_hash,
-        extra: &args.kernel_arg,
+        extra: &args.guest.kernel_arg,
     };
     let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;
-    let init = match &args.init {
+    let init = match &args.guest.init {
         Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,
     };
@@ -170,16 +170,16 @@ fn plan(
         notes,
         via,
         deterministic: args.deterministic.then(mode).transpose()?,
-        cpu_model: args.cpu_model.clone(),
+        cpu_model: args.guest.cpu_model.clone(),
         layout,
         disk,
         schedule_hash: args.schedule_hash,
-        kernel_args: args.kernel_arg.clone(),
+        kernel_args: args.guest.kernel_arg.clone(),
     })
 }
 
 fn resolve_kernel(args: &VmArgs, paths: &Paths, progress: &Progress) -> Result<Kernel> {
-    let spec = match &args.kernel {
+    let spec = match &args.guest.kernel {
         Some(spec) => spec.clone(),
         None => kernel::default_spec(paths)?,
     };
@@ -231,7 +231,8 @@ fn boot_with(
     let cpu = plan.host_cpu();
     folder.write_arguments(&qemu::arguments(&guest), cpu.map(HostCpu::index))?;
     folder.write_json("host.json", facts)?;
-    let allowed: Vec<_> = args.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
+    let allowed: Vec<_> =
+        args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
     folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
     let workers = plan.resolved.total_workers();
@@ -245,7 +246,7 @@ fn boot_with(
         &guest,
         cpu,
         limits,
-        Console::new(args.allow_splat.clone(), args.console),
+        Console::new(args.guest.allow_splat.clone(), args.console),
         &INTERRUPTED,
         progress,
     )

@@ -36,7 +36,7 @@ pub(super) fn run(specs: [&str; 2], count: u32, paths: &Paths) -> Result<u8> {
 fn boot_seconds(spec: &str, dir: &Path, paths: &Paths) -> Result<f64> {
     let out = dir.join("run");
     let mut args = vm_args(&out, dir)?;
-    args.kernel = Some(spec.to_owned());
+    args.guest.kernel = Some(spec.to_owned());
     vm::run_once(&args, paths, &Progress::silent())?;
     let facts = out.join("host.json");
     let text =

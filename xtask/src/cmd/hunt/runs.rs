@@ -1,6 +1,6 @@
 //! The runs of a hunt: what they have in common, its hash, and one seed. Called by `cmd::hunt`.
 
-use crate::cli::{Cli, Command, HuntArgs, VmArgs};
+use crate::cli::{HuntArgs, VmArgs};
 use crate::cmd::input::{self, Input};
 use crate::cmd::vm;
 use crate::error::Refusal;
@@ -10,8 +10,8 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
 use crate::run::{Verdict, broken_promise, differences, resolved};
-use anyhow::{Context as _, Result, bail};
-use clap::Parser as _;
+use anyhow::{Context as _, Result};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use workloads::{Machine, Scenario};
@@ -44,29 +44,29 @@ impl<'a> Hunt<'a> {
     /// Refuses what no seed could run, and makes the folder.
     pub(super) fn prepare(args: &HuntArgs, paths: &'a Paths, progress: &Progress) -> Result<Self> {
         let mut vm = vm_args(args)?;
-        let config = input::or_default(args.config.clone(), paths);
+        let config = input::or_default(args.guest.config.clone(), paths);
         let Input { mut scenario, source } = input::load(&config)?;
         input::apply(&vm.overrides, &mut scenario)?.iter().for_each(|note| progress.step(note));
         stagger(args.stagger, &mut scenario)?;
-        let cpus = source.layout(&vm.machine, &scenario)?.cpus();
+        let cpus = source.layout(&vm.guest.machine, &scenario)?.cpus();
         let cpus_in_scenario = only_cpus(&vm, &scenario.machine);
         if cpus_in_scenario {
             scenario.machine.cpus = u16::try_from(cpus).ok();
-            vm.machine.cpus = None;
+            vm.guest.machine.cpus = None;
         }
         vm.overrides.duration = None;
         vm.overrides.work_type = None;
         scenario.seed = 0;
         let file = tempfile::NamedTempFile::new().context("create(scenario) failed")?;
         write(file.path(), &resolved(&scenario)?)?;
-        vm.config = Some(file.path().to_owned());
+        vm.guest.config = Some(file.path().to_owned());
         let inputs = inputs(&vm, paths, progress)?;
         let folder = folder(args, &scenario.name, &inputs, paths);
         std::fs::create_dir_all(folder.join("runs")).with_context(|| {
             let message = format!("create_dir_all(`{}`) failed", folder.display());
             Refusal::host(message, "pass a folder that can be written as --out")
         })?;
-        vm.config = None;
+        vm.guest.config = None;
         Ok(Self { args: vm, scenario, inputs, folder, cpus_in_scenario, paths })
     }
 
@@ -118,11 +118,8 @@ impl<'a> Hunt<'a> {
         clear(folder)?;
         let config = folder.with_extension("json");
         write(&config, &resolved(scenario)?)?;
-        let args = VmArgs {
-            config: Some(config.clone()),
-            out: Some(folder.to_owned()),
-            ..self.args.clone()
-        };
+        let mut args = VmArgs { out: Some(folder.to_owned()), ..self.args.clone() };
+        args.guest.config = Some(config.clone());
         let ran = vm::run_once(&args, self.paths, &Progress::silent());
         std::fs::remove_file(&config)
             .with_context(|| format!("unlink(`{}`) failed", config.display()))?;
@@ -138,20 +135,11 @@ fn cell(seed: u64, report: &RunReport, repeated: bool) -> Cell {
 
 /// What `vm` would be told for each of the runs.
 fn vm_args(args: &HuntArgs) -> Result<VmArgs> {
-    let words = ["xtask", "vm", "--deterministic", "--schedule-hash"];
-    let Command::Vm(vm) = Cli::try_parse_from(words)?.command else {
-        bail!("`vm` parsed as another command");
-    };
     let mut vm = VmArgs {
-        kernel: args.kernel.clone(),
-        machine: args.machine.clone(),
+        guest: args.guest.clone(),
         icount_shift: args.icount_shift,
-        cpu_model: args.cpu_model.clone(),
         disk: args.disk.clone(),
-        kernel_arg: args.kernel_arg.clone(),
-        init: args.init.clone(),
-        allow_splat: args.allow_splat.clone(),
-        ..*vm
+        ..VmArgs::of(["--deterministic", "--schedule-hash"].map(OsStr::new))?
     };
     vm.overrides.duration = args.duration;
     vm.overrides.work_type.clone_from(&args.work_type);
@@ -172,7 +160,7 @@ fn stagger(asked: Option<Duration>, scenario: &mut Scenario) -> Result<()> {
 
 /// Whether nothing but a number of CPUs was asked for, here or in the scenario.
 fn only_cpus(vm: &VmArgs, of_scenario: &Machine) -> bool {
-    let asked = &vm.machine;
+    let asked = &vm.guest.machine;
     let Machine { preset, topology, numa, numa_distance, .. } = of_scenario;
     let texts = [preset, topology, numa, numa_distance];
     let shaped = asked.machine.is_some() || asked.topology.is_some();
@@ -186,7 +174,7 @@ fn inputs(vm: &VmArgs, paths: &Paths, progress: &Progress) -> Result<String> {
     let scenario = resolved(&plan.scenario)?;
     let machine = (&plan.layout, &plan.disk, &plan.cpu_model, plan.icount_shift());
     let console =
-        (&plan.kernel_args, vm.allow_splat.iter().map(|r| r.as_str()).collect::<Vec<_>>());
+        (&plan.kernel_args, vm.guest.allow_splat.iter().map(|r| r.as_str()).collect::<Vec<_>>());
     let all = format!("{qemu}\n{kernel}\n{image}\n{scenario}\n{machine:?}\n{console:?}");
     Ok(sha256(all.as_bytes()))
 }

@@ -2,15 +2,14 @@
 //! turns in one guest a kernel, each in a step of its own.
 
 use super::written;
-use crate::cli::{Cli, Command, KernelTypesArgs};
+use crate::cli::{KernelTypesArgs, VmArgs};
 use crate::cmd::vm;
 use crate::error::exit;
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::report::RunReport;
 use crate::run::Verdict;
-use anyhow::{Context as _, Result, bail};
-use clap::Parser as _;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -109,18 +108,15 @@ fn scenario(types: &[Reference], hold: Duration) -> Value {
     json!({ "name": "types", "cgroups": [{ "name": "types" }], "steps": steps })
 }
 
-fn vm_args(spec: &str, config: &Path, out: &Path, paths: &Paths) -> Result<crate::cli::VmArgs> {
+fn vm_args(spec: &str, config: &Path, out: &Path, paths: &Paths) -> Result<VmArgs> {
     let init = paths.repo.join(INIT);
     // The guest's own time: on a loaded host some workers would not get to their first step.
-    let words = ["xtask", "vm", "--deterministic", "--kernel", spec];
+    let words = ["--deterministic", "--kernel", spec];
     let mut words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
     for (option, path) in [("--config", config), ("--out", out), ("--init", &init)] {
         words.extend([OsStr::new(option), path.as_os_str()]);
     }
-    match Cli::try_parse_from(words)?.command {
-        Command::Vm(args) => Ok(*args),
-        _ => bail!("`vm` parsed as another command"),
-    }
+    VmArgs::of(words)
 }
 
 impl Column {
