@@ -1,5 +1,5 @@
 //! Tasks side by side, each in a thread of its own: a guest needs one, whose end is QEMU's end
-//! too. Called by `cmd::repeat` and `cmd::hunt`.
+//! too. Called by `cmd::repeat` and `cmd::hunt`; `kernel::build` asks how many CPUs there are.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

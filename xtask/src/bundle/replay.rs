@@ -8,8 +8,10 @@ use crate::image::{self, Image, Packing};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
 use crate::qemu::{Accel, Guest, HostCpu};
-use crate::run::{BootPlan, ConfigVia, Deterministic, Folder, command_line, emulated, resolved};
-use anyhow::{Context as _, Result};
+use crate::run::{
+    BootPlan, ConfigVia, Deterministic, Folder, command_line, emulated, resolved, write_file,
+};
+use anyhow::Result;
 use std::path::PathBuf;
 
 impl Bundle {
@@ -66,7 +68,7 @@ impl Bundle {
             return Ok(());
         }
         let kernel = &self.manifest.boot.kernel;
-        let name = kernel.package.as_ref().unwrap_or(&kernel.release);
+        let name = kernel.name();
         let message =
             format!("this bundle has no kernel in it; it was {name}, SHA-256 {}", kernel.sha256);
         Err(Refusal::input(message, "pass it, or another, as --kernel SPEC").into())
@@ -97,10 +99,7 @@ impl Bundle {
 
     fn unpack(&self, name: &'static str, folder: &Folder) -> Result<PathBuf> {
         let path = folder.path().join(name);
-        std::fs::write(&path, self.member(name)).with_context(|| {
-            let message = format!("write(`{}`) failed", path.display());
-            Refusal::host(message, "free some space, or pass --out")
-        })?;
+        write_file(&path, self.member(name))?;
         Ok(path)
     }
 

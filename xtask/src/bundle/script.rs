@@ -56,7 +56,7 @@ pub(super) fn write(manifest: &Manifest, guest: &Guest) -> String {
     let mut text = HEAD.to_owned();
     if !manifest.has_kernel() {
         let kernel = &manifest.boot.kernel;
-        let name = kernel.package.as_ref().unwrap_or(&kernel.release);
+        let name = kernel.name();
         let words = [
             "this bundle has no kernel in it; replay it with:".to_owned(),
             "cargo xtask bundle run FILE --kernel SPEC".to_owned(),

@@ -5,7 +5,7 @@ use super::input::{self, Input};
 use crate::cli::HostArgs;
 use crate::error::{Refusal, exit};
 use crate::paths::Paths;
-use crate::progress::to_stdout;
+use crate::progress::{json_to_stdout, to_stdout};
 use crate::report::{print_checks, print_measured};
 use anyhow::{Result, bail};
 use std::io::Write as _;
@@ -32,16 +32,15 @@ pub(crate) fn run(args: &HostArgs, paths: &Paths) -> Result<u8> {
     }
     let (reports, record) = (outcome.workers, outcome.record);
     let checks = judge(&scenario, &plan, &record, &reports);
-    to_stdout(|out| {
-        if args.json {
-            let document = serde_json::json!({ "scenario": scenario, "checks": checks, "record": record, "workers": reports });
-            writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
-        } else {
+    match args.json {
+        true => json_to_stdout(&serde_json::json!({
+            "scenario": scenario, "checks": checks, "record": record, "workers": reports
+        }))?,
+        false => to_stdout(|out| {
             print_measured(&record, &reports, out)?;
-            print_checks(&checks, out)?;
-        }
-        Ok(())
-    })?;
+            print_checks(&checks, out)
+        })?,
+    }
     let any = |outcome| checks.iter().any(|check| check.outcome == outcome);
     Ok(match () {
         () if any(Outcome::Fail) => exit::FAIL,

@@ -8,7 +8,7 @@ use crate::cli::VmArgs;
 use crate::image::{self, Packing};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
-use crate::progress::{Progress, to_stdout};
+use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
@@ -36,15 +36,13 @@ pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     let progress = Progress::new();
     let (report, folder) = run_once(args, paths, &progress)?;
     drop(progress);
-    to_stdout(|out| {
-        if args.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
-        } else {
+    match args.json {
+        true => json_to_stdout(&report)?,
+        false => to_stdout(|out| {
             print_run(&report, out)?;
-            writeln!(out, "\nrun folder: {}", folder.path().display())?;
-        }
-        Ok(())
-    })?;
+            Ok(writeln!(out, "\nrun folder: {}", folder.path().display())?)
+        })?,
+    }
     Ok(report.verdict.exit_code())
 }
 

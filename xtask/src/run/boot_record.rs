@@ -48,6 +48,13 @@ pub(crate) struct KernelRecord {
     pub(crate) package: Option<String>,
 }
 
+impl KernelRecord {
+    /// Its package, or else its release.
+    pub(crate) fn name(&self) -> &str {
+        self.package.as_ref().unwrap_or(&self.release)
+    }
+}
+
 impl BootRecord {
     /// The record of `guest`, which was made of `plan`.
     pub(crate) fn new(plan: &BootPlan, guest: &Guest, qemu: &str, allow_splat: &[String]) -> Self {

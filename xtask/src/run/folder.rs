@@ -129,13 +129,7 @@ impl Folder {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.path.join(name);
-        std::fs::write(&path, text).with_context(|| {
-            Refusal::host(
-                format!("write(`{}`) failed", path.display()),
-                "free some space, or pass --out",
-            )
-        })
+        write_file(&self.path.join(name), text.as_bytes())
     }
 
     /// Moves a folder that was to be thrown away to where runs are kept.
@@ -164,6 +158,14 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Writes a file of a run.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| {
+        let message = format!("write(`{}`) failed", path.display());
+        Refusal::host(message, "free some space, or pass --out")
+    })
 }
 
 /// A scenario's name as part of a file name.

@@ -7,7 +7,7 @@ use crate::cli::BundleRunArgs;
 use crate::error::{Refusal, exit};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
-use crate::progress::{Progress, to_stdout};
+use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest, HostCpu};
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
 use anyhow::{Context as _, Result};
@@ -83,10 +83,11 @@ fn other_kernel(spec: &str, bundle: &Bundle, paths: &Paths, progress: &Progress)
     if kernel.sha256 == recorded.sha256 {
         progress.step("this is the kernel of the bundle, by its SHA-256");
     } else {
-        let name = recorded.package.as_ref().unwrap_or(&recorded.release);
         progress.step(format!(
-            "Linux {} is not the kernel of the bundle, which is {name}, SHA-256 {}",
-            kernel.release, recorded.sha256
+            "Linux {} is not the kernel of the bundle, which is {}, SHA-256 {}",
+            kernel.release,
+            recorded.name(),
+            recorded.sha256
         ));
     }
     Ok(kernel)
@@ -162,10 +163,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn print(judgement: &Judgement, json: bool, folder: &Folder) -> Result<()> {
+    if json {
+        return json_to_stdout(judgement);
+    }
     to_stdout(|out| {
-        if json {
-            return Ok(writeln!(out, "{}", serde_json::to_string_pretty(judgement)?)?);
-        }
         let (recorded, now) = (judgement.recorded.name(), judgement.now.name());
         match judgement.outcome {
             Outcome::Exactly => writeln!(out, "reproduced exactly: {now}, the same bytes")?,

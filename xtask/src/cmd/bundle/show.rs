@@ -2,7 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::error::exit;
-use crate::progress::to_stdout;
+use crate::progress::{json_to_stdout, to_stdout};
 use crate::report::new_table;
 use anyhow::Result;
 use std::io::Write as _;
@@ -10,10 +10,11 @@ use std::path::Path;
 
 pub(super) fn show(file: &Path, json: bool) -> Result<u8> {
     let bundle = Bundle::open(file)?;
+    if json {
+        json_to_stdout(&bundle.manifest)?;
+        return Ok(exit::PASS);
+    }
     to_stdout(|out| {
-        if json {
-            return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&bundle.manifest)?)?);
-        }
         write!(out, "{}", bundle.readme())?;
         writeln!(out, "\nInside, every hash as recorded:")?;
         let mut table = new_table(&["member", "bytes", "sha256"]);

@@ -2,12 +2,13 @@
 //! `cmd::hunt`.
 
 use super::replay;
-use super::runs::{Hunt, clear, write};
+use super::runs::{Hunt, clear};
 use crate::bundle;
 use crate::cmd::vm;
 use crate::error::{exit, exit_code};
 use crate::hunt::{Cell, Shrunk, Signature, shrink};
 use crate::progress::Progress;
+use crate::run::write_file;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ fn one(
         }
     };
     let text = serde_json::to_string_pretty(&group).context("serialize(group) failed")?;
-    write(&file, &(text + "\n"))?;
+    write_file(&file, (text + "\n").as_bytes())?;
     Ok(group)
 }
 

@@ -9,7 +9,7 @@ use crate::hunt::{Cell, Signature};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::run::{Verdict, broken_promise, differences, resolved};
+use crate::run::{Verdict, broken_promise, differences, resolved, write_file};
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ impl<'a> Hunt<'a> {
         vm.overrides.work_type = None;
         scenario.seed = 0;
         let file = tempfile::NamedTempFile::new().context("create(scenario) failed")?;
-        write(file.path(), &resolved(&scenario)?)?;
+        write_file(file.path(), resolved(&scenario)?.as_bytes())?;
         vm.guest.config = Some(file.path().to_owned());
         let inputs = inputs(&vm, paths, progress)?;
         let folder = folder(args, &scenario.name, &inputs, paths);
@@ -117,7 +117,7 @@ impl<'a> Hunt<'a> {
     pub(super) fn boot(&self, scenario: &Scenario, folder: &Path) -> Result<RunReport> {
         clear(folder)?;
         let config = folder.with_extension("json");
-        write(&config, &resolved(scenario)?)?;
+        write_file(&config, resolved(scenario)?.as_bytes())?;
         let mut args = VmArgs { out: Some(folder.to_owned()), ..self.args.clone() };
         args.guest.config = Some(config.clone());
         let ran = vm::run_once(&args, self.paths, &Progress::silent());
@@ -195,11 +195,4 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| {
-        let message = format!("write(`{}`) failed", path.display());
-        Refusal::host(message, "free some space, or pass --out")
-    })
 }

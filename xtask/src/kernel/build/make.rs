@@ -3,6 +3,7 @@
 
 use super::Tree;
 use crate::error::Refusal;
+use crate::jobs::host_cpus;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};
 use std::collections::VecDeque;
@@ -64,7 +65,7 @@ pub(super) fn compiler() -> Result<String> {
 pub(super) fn make(tree: &Tree, targets: &[&str], progress: &Progress) -> Result<()> {
     let log = tree.out.join("schedlab-make.log");
     let errors = File::create(&log).with_context(|| crate::kernel::disk::unwritable(&log))?;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = host_cpus();
     let mut child = Command::new("make")
         .arg("-C")
         .arg(&tree.source)
