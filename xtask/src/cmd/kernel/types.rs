@@ -53,6 +53,7 @@ struct Column {
 }
 
 pub(super) fn types(args: &KernelTypesArgs, paths: &Paths) -> Result<u8> {
+    vm::end_on_signals()?;
     let progress = Progress::new();
     let dir = tempfile::tempdir().context("mkdtemp failed")?;
     let config = dir.path().join("types.json");
