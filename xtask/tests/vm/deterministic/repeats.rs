@@ -33,7 +33,7 @@ fn two_runs_with_a_disk_are_the_same_bytes() {
     let report = one.expect("pass", 0);
     assert_same_bytes(&one, &other);
     let machine = &report["machine"];
-    assert_eq!((&machine["deterministic"], &machine["icount_shift"]), (&true.into(), &1.into()));
+    assert_eq!((&machine["deterministic"], &machine["icount_shift"]), (&true.into(), &2.into()));
     assert_eq!(report["totals"]["io"], "/dev/vda");
     assert!(report["totals"]["disk"]["writes"].as_u64().unwrap() > 16, "{}", report["totals"]);
     assert!(report["totals"]["disk"]["flushes"].as_u64().unwrap() > 0, "{}", report["totals"]);
