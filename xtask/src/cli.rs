@@ -166,6 +166,10 @@ pub(crate) struct HuntArgs {
     /// Only the part I of N of the seeds.
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
+    /// A sound kernel: a failure is made smaller only as far as the scenario passes there, and not
+    /// at all if it fails there too.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) passes_on: Option<String>,
     /// Smaller scenarios to run for each kind of failure, at most.
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) tries: usize,

@@ -8,5 +8,5 @@ mod store;
 
 pub(crate) use seeds::{Seeds, Shard};
 pub(crate) use shrink::{Shrunk, shrink};
-pub(crate) use signature::Signature;
+pub(crate) use signature::{Signature, undecided};
 pub(crate) use store::{Cell, Store};

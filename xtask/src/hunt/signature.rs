@@ -38,9 +38,18 @@ impl Signature {
     }
 }
 
+/// The checks that were inconclusive. A smaller scenario must not have others: it would not pass
+/// where the fault is mended.
+pub(crate) fn undecided(report: &RunReport) -> BTreeSet<String> {
+    names(&report.checks, Outcome::Inconclusive).map(str::to_owned).collect()
+}
+
 fn checks(checks: &[Check], outcome: Outcome) -> String {
-    let names = checks.iter().filter(|check| check.outcome == outcome).map(|c| c.name.as_str());
-    names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+    names(checks, outcome).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn names(checks: &[Check], outcome: Outcome) -> impl Iterator<Item = &str> {
+    checks.iter().filter(move |check| check.outcome == outcome).map(|check| check.name.as_str())
 }
 
 /// `text` with `#` for every number, decimal or hexadecimal: they are addresses, ids and times.
@@ -104,6 +113,14 @@ mod tests {
         assert_ne!(both, of(&[wake]));
         let step = of(&[check("step a: wake_p99", "fail", 2.0)]);
         assert_eq!(step, "fail: step a: wake_p99");
+    }
+
+    #[test]
+    fn inconclusive_checks_are_told_beside_the_failed_ones() {
+        let checks = [check("progress", "fail", 0.0), check("wake_p99", "inconclusive", 0.0)];
+        let report = report(json!({"checks": checks}));
+        assert_eq!(Signature::of(&report).unwrap().to_string(), "fail: progress");
+        assert_eq!(undecided(&report), BTreeSet::from(["wake_p99".to_owned()]));
     }
 
     #[test]

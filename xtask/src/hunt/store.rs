@@ -6,13 +6,13 @@ use crate::error::Refusal;
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// Raised when lines change their meaning.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// One seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub(crate) struct Cell {
     pub(crate) verdict: crate::run::Verdict,
     /// None if it passed.
     pub(crate) signature: Option<Signature>,
+    /// Checks that were inconclusive.
+    pub(crate) undecided: BTreeSet<String>,
     /// Of the context switches; none where they could not be hashed.
     pub(crate) order_hash: Option<String>,
     /// Whether it was run again and was the same bytes.
@@ -120,7 +122,14 @@ mod tests {
 
     fn cell(seed: u64) -> Cell {
         let order_hash = Some("00ff".into());
-        Cell { seed, verdict: Verdict::Pass, signature: None, order_hash, repeated: false }
+        Cell {
+            seed,
+            verdict: Verdict::Pass,
+            signature: None,
+            undecided: BTreeSet::new(),
+            order_hash,
+            repeated: false,
+        }
     }
 
     fn path() -> (tempfile::TempDir, std::path::PathBuf) {

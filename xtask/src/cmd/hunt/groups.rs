@@ -6,14 +6,15 @@ use super::runs::{Hunt, clear};
 use crate::bundle;
 use crate::cmd::vm;
 use crate::error::{exit, exit_code};
-use crate::hunt::{Cell, Shrunk, Signature, shrink};
+use crate::hunt::{Cell, Shrunk, Signature, shrink, undecided};
 use crate::progress::Progress;
-use crate::run::write_file;
+use crate::run::{Verdict, write_file};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use workloads::Scenario;
 
 /// Seeds of a group that are shown.
 const SHOWN: usize = 8;
@@ -32,6 +33,8 @@ pub(super) struct Group {
     changes: Vec<String>,
     /// Scenarios that were run for it.
     tries: usize,
+    /// What the first is on the sound kernel, if that is another than a pass.
+    elsewhere: Option<String>,
     /// How to run it again.
     replay: String,
 }
@@ -72,8 +75,10 @@ fn one(
         Some(before) => Group { seeds, ..before },
         None => {
             progress.step(format!("making seed {first} smaller: {signature}"));
-            let (shrunk, smallest) =
-                make_smaller(hunt, signature, first, budget, &folder, progress)?;
+            make_folder(&folder)?;
+            let elsewhere = elsewhere(hunt, first, &folder)?;
+            let budget = if elsewhere.is_some() { 0 } else { budget };
+            let (shrunk, smallest) = make_smaller(hunt, cells[0], budget, &folder, progress)?;
             let words: Vec<String> = std::env::args().collect();
             let replay = replay::command(&words, &smallest, hunt.cpus_in_scenario);
             let Shrunk { changes, tries, .. } = shrunk;
@@ -81,7 +86,7 @@ fn one(
             let bundle = folder.join(format!("{verdict}-seed-{first}.tar.zst"));
             bundle::pack(&smallest, &bundle, Some(note), true)?;
             let signature = signature.clone();
-            Group { signature, verdict, seeds, smallest, bundle, changes, tries, replay }
+            Group { signature, verdict, seeds, smallest, bundle, changes, tries, elsewhere, replay }
         }
     };
     let text = serde_json::to_string_pretty(&group).context("serialize(group) failed")?;
@@ -89,45 +94,75 @@ fn one(
     Ok(group)
 }
 
+/// Empty, whatever an interrupted hunt left there.
+fn make_folder(folder: &Path) -> Result<()> {
+    clear(folder)?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("create_dir_all(`{}`) failed", folder.display()))
+}
+
+/// Why a failure need not be made smaller: the sound kernel is not sound.
+fn elsewhere(hunt: &Hunt<'_>, seed: u64, folder: &Path) -> Result<Option<String>> {
+    let verdict = hunt.elsewhere(&hunt.scenario(seed), &folder.join("elsewhere"))?;
+    ensure!(!vm::interrupted(), "interrupted");
+    let bad = verdict.filter(|verdict| *verdict != Verdict::Pass);
+    let kernel = hunt.sound_kernel.as_deref().unwrap_or_default();
+    Ok(bad.map(|verdict| format!("{} on `{kernel}` too", verdict.name())))
+}
+
 /// The smallest scenario and the folder of its run.
 fn make_smaller(
     hunt: &Hunt<'_>,
-    signature: &Signature,
-    first: u64,
+    first: &Cell,
     budget: usize,
     folder: &Path,
     progress: &Progress,
 ) -> Result<(Shrunk, PathBuf)> {
-    // What an interrupted hunt left.
-    clear(folder)?;
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("create_dir_all(`{}`) failed", folder.display()))?;
-    let (trial, kept) = (folder.join("try"), folder.join("smallest"));
+    let [trial, kept] = ["try", "smallest"].map(|name| folder.join(name));
     let mut tries = 0;
-    let mut outcome = |scenario: &_| {
+    let mut fails_so = |scenario: &_| {
         tries += 1;
-        let failed = match hunt.boot(scenario, &trial) {
-            Ok(report) => Signature::of(&report),
-            // Parts of it need what was left out.
-            Err(error) if exit_code(&error) == exit::BAD_INPUT => None,
-            Err(error) => return Err(error),
-        };
+        let other = otherwise(hunt, first, scenario, &trial)?;
         ensure!(!vm::interrupted(), "interrupted");
-        let same = failed.as_ref() == Some(signature);
-        if same {
+        if other.is_none() {
             clear(&kept)?;
             std::fs::rename(&trial, &kept)
                 .with_context(|| format!("rename(`{}`) failed", trial.display()))?;
         }
-        let what = if same { "still fails so" } else { "does not" };
+        let what = other.as_deref().unwrap_or("still fails so");
         progress.step(format!("  smaller scenario {tries} of at most {budget} {what}"));
-        Ok(failed)
+        Ok(other.is_none())
     };
-    let shrunk = shrink(hunt.scenario(first), signature, budget, &mut outcome)?;
+    let shrunk = shrink(hunt.scenario(first.seed), budget, &mut fails_so)?;
     clear(&trial)?;
-    let smallest = if shrunk.changes.is_empty() { hunt.run_folder(first) } else { kept };
+    let smallest = if shrunk.changes.is_empty() { hunt.run_folder(first.seed) } else { kept };
     let smallest = std::path::absolute(&smallest).unwrap_or(smallest);
     Ok((shrunk, smallest))
+}
+
+/// Runs `scenario` into `trial`, and on the sound kernel if it fails as the `first` did; why it is
+/// not the same failure, if so.
+fn otherwise(
+    hunt: &Hunt<'_>,
+    first: &Cell,
+    scenario: &Scenario,
+    trial: &Path,
+) -> Result<Option<String>> {
+    let report = match hunt.boot(scenario, trial) {
+        Ok(report) => report,
+        // Parts of it need what was left out.
+        Err(error) if exit_code(&error) == exit::BAD_INPUT => return Ok(Some("cannot run".into())),
+        Err(error) => return Err(error),
+    };
+    if Signature::of(&report) != first.signature {
+        return Ok(Some("does not".into()));
+    }
+    if !undecided(&report).is_subset(&first.undecided) {
+        return Ok(Some("leaves a check undecided".into()));
+    }
+    let verdict = hunt.elsewhere(scenario, &trial.with_file_name("elsewhere"))?;
+    let bad = verdict.filter(|verdict| *verdict != Verdict::Pass);
+    Ok(bad.map(|verdict| format!("is {} on the sound kernel", verdict.name())))
 }
 
 /// What a bundle says to whoever gets it.
@@ -148,9 +183,13 @@ impl Group {
         writeln!(out, "\n{}", self.signature)?;
         writeln!(out, "  {} seeds: {}{more}", self.seeds.len(), shown.join(", "))?;
         let changes = match self.changes.as_slice() {
+            [] if self.elsewhere.is_some() => "not made smaller".to_owned(),
             [] => format!("none of {} smaller scenarios fails so", self.tries),
             changes => format!("made smaller in {} runs: {}", self.tries, changes.join("; ")),
         };
+        if let Some(elsewhere) = &self.elsewhere {
+            writeln!(out, "  {elsewhere}")?;
+        }
         writeln!(out, "  {changes}")?;
         writeln!(out, "  smallest: {}", self.smallest.display())?;
         writeln!(out, "  bundle: {}", self.bundle.display())?;

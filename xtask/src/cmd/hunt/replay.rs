@@ -5,13 +5,14 @@ use crate::run::shell_word;
 use std::path::Path;
 
 /// Options of `hunt`, each with a value, whose part the scenario has taken over.
-const GONE: [&str; 9] = [
+const GONE: [&str; 10] = [
     "--config",
     "--seeds",
     "--jobs",
     "--shard",
     "--stagger",
     "--tries",
+    "--passes-on",
     "--out",
     "--duration",
     "--work-type",
@@ -43,7 +44,7 @@ mod tests {
 
     #[test]
     fn what_reaches_the_guest_stays_and_what_the_scenario_says_goes() {
-        let line = "xtask hunt --seeds 1..9 --kernel base --config=a.json --cpus 4 --jobs=2 \
+        let line = "xtask hunt --seeds 1..9 --kernel base --config=a.json --cpus 4 --jobs=2 --passes-on base \
                     --kernel-arg nohz=off --memory=512M --duration 1s";
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
         let common = "cargo xtask vm --deterministic --schedule-hash --config /x/scenario.json";

@@ -5,7 +5,7 @@ use crate::cmd::input::{self, Input};
 use crate::cmd::vm;
 use crate::error::Refusal;
 use crate::files::sha256;
-use crate::hunt::{Cell, Signature};
+use crate::hunt::{Cell, Signature, undecided};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
@@ -28,6 +28,8 @@ pub(super) struct Hunt<'a> {
     scenario: Scenario,
     inputs: String,
     folder: PathBuf,
+    /// `--passes-on`.
+    pub(super) sound_kernel: Option<String>,
     /// Whether the number of CPUs is the scenario's, so that it can be made smaller.
     pub(super) cpus_in_scenario: bool,
     paths: &'a Paths,
@@ -60,14 +62,15 @@ impl<'a> Hunt<'a> {
         let file = tempfile::NamedTempFile::new().context("create(scenario) failed")?;
         write_file(file.path(), resolved(&scenario)?.as_bytes())?;
         vm.guest.config = Some(file.path().to_owned());
-        let inputs = inputs(&vm, paths, progress)?;
+        let sound_kernel = args.passes_on.clone();
+        let inputs = inputs(&vm, sound_kernel.as_deref(), paths, progress)?;
         let folder = folder(args, &scenario.name, &inputs, paths);
         std::fs::create_dir_all(folder.join("runs")).with_context(|| {
             let message = format!("create_dir_all(`{}`) failed", folder.display());
             Refusal::host(message, "pass a folder that can be written as --out")
         })?;
         vm.guest.config = None;
-        Ok(Self { args: vm, scenario, inputs, folder, cpus_in_scenario, paths })
+        Ok(Self { args: vm, scenario, inputs, folder, sound_kernel, cpus_in_scenario, paths })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -115,11 +118,29 @@ impl<'a> Hunt<'a> {
 
     /// Runs `scenario` into `folder`, which may hold what an interrupted hunt left.
     pub(super) fn boot(&self, scenario: &Scenario, folder: &Path) -> Result<RunReport> {
+        self.boot_on(self.args.guest.kernel.clone(), scenario, folder)
+    }
+
+    /// What becomes of `scenario` on the sound kernel, if there is one. Nothing is kept of the run.
+    pub(super) fn elsewhere(&self, scenario: &Scenario, folder: &Path) -> Result<Option<Verdict>> {
+        let Some(kernel) = &self.sound_kernel else { return Ok(None) };
+        let report = self.boot_on(Some(kernel.clone()), scenario, folder)?;
+        clear(folder)?;
+        Ok(Some(report.verdict))
+    }
+
+    fn boot_on(
+        &self,
+        kernel: Option<String>,
+        scenario: &Scenario,
+        folder: &Path,
+    ) -> Result<RunReport> {
         clear(folder)?;
         let config = folder.with_extension("json");
         write_file(&config, resolved(scenario)?.as_bytes())?;
         let mut args = VmArgs { out: Some(folder.to_owned()), ..self.args.clone() };
         args.guest.config = Some(config.clone());
+        args.guest.kernel = kernel;
         let ran = vm::run_once(&args, self.paths, &Progress::silent());
         std::fs::remove_file(&config)
             .with_context(|| format!("unlink(`{}`) failed", config.display()))?;
@@ -130,7 +151,14 @@ impl<'a> Hunt<'a> {
 fn cell(seed: u64, report: &RunReport, repeated: bool) -> Cell {
     let schedule = report.record.schedule.as_ref();
     let order_hash = schedule.and_then(|schedule| schedule.order_hash.clone());
-    Cell { seed, verdict: report.verdict, signature: Signature::of(report), order_hash, repeated }
+    Cell {
+        seed,
+        verdict: report.verdict,
+        signature: Signature::of(report),
+        undecided: undecided(report),
+        order_hash,
+        repeated,
+    }
 }
 
 /// What `vm` would be told for each of the runs.
@@ -168,14 +196,27 @@ fn only_cpus(vm: &VmArgs, of_scenario: &Machine) -> bool {
 }
 
 /// The hash of all that a run depends on, but the seed: that of a seed 0 that is not run.
-fn inputs(vm: &VmArgs, paths: &Paths, progress: &Progress) -> Result<String> {
+fn inputs(
+    vm: &VmArgs,
+    sound_kernel: Option<&str>,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<String> {
+    let sound = match sound_kernel {
+        None => None,
+        Some(spec) => {
+            let mut other = vm.clone();
+            other.guest.kernel = Some(spec.to_owned());
+            Some(vm::prepare(&other, paths, progress)?.0.kernel.sha256)
+        }
+    };
     let (plan, qemu) = vm::prepare(vm, paths, progress)?;
     let (kernel, image) = (&plan.kernel.sha256, &plan.image.sha256);
     let scenario = resolved(&plan.scenario)?;
     let machine = (&plan.layout, &plan.disk, &plan.cpu_model, plan.icount_shift());
     let console =
         (&plan.kernel_args, vm.guest.allow_splat.iter().map(|r| r.as_str()).collect::<Vec<_>>());
-    let all = format!("{qemu}\n{kernel}\n{image}\n{scenario}\n{machine:?}\n{console:?}");
+    let all = format!("{qemu}\n{kernel}\n{image}\n{scenario}\n{machine:?}\n{console:?}\n{sound:?}");
     Ok(sha256(all.as_bytes()))
 }
 

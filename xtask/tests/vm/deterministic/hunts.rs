@@ -84,6 +84,17 @@ fn a_failure_is_found_grouped_made_smaller_and_not_sought_again() {
 }
 
 #[test]
+fn what_fails_on_the_sound_kernel_too_is_not_made_smaller() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--seeds", "1", "--passes-on", "bookworm"];
+    let output = hunt(CROWDED, dir.path(), &args);
+    let all = said(&output, 1, &["1 failed in 1 group", "  fail on `bookworm` too\n"]);
+    assert!(all.contains("  not made smaller\n") && !all.contains("--passes-on"), "{all}");
+    let group = dir.path().join("hunt/groups/fail-seed-1");
+    assert!(group.join("fail-seed-1.tar.zst").exists() && !group.join("elsewhere").exists());
+}
+
+#[test]
 fn a_hunt_that_finds_nothing_says_how_many_schedules_it_saw() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["--seeds", "1..4", "--shard", "1/2", "--cpus", "1", "--stagger", "2ms"];
