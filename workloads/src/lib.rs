@@ -52,7 +52,7 @@ pub use config::{
     AffinityIntent, CloneMode, ConfigError, CpusetSpec, MemPolicy, MpolFlags, SchedClass,
     SchedPolicy, WorkSpec, WorkTypeValidationError, WorkloadConfig,
 };
-pub use expect::{Check, Expect, LatencyBounds, Outcome, StepExpect, judge};
+pub use expect::{Check, Expect, LatencyBounds, Outcome, StepExpect, jain_index, judge};
 pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
 pub use histogram::LatencySummary;
 pub use list::{format as list_text, parse as parse_list};

@@ -1,5 +1,6 @@
 //! The command line: every command and option with its help. Read by `main`.
 
+use crate::compare::Threshold;
 use crate::hunt::{Seeds, Shard};
 use crate::qemu::{AccelChoice, MachineArgs};
 use crate::run::ConfigVia;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     /// Print a finished run again.
     Report(ReportArgs),
+    /// Two runs, or two sets of runs, side by side: what differs, and whether it is more than noise.
+    Compare(CompareArgs),
     /// One file that replays a run, for somebody else: make one, look into one, replay one.
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -231,6 +234,34 @@ pub(crate) struct ReportArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
     /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// A run folder, a folder of `vm --repeat`, or a baseline.
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// The same, compared with A.
+    #[arg(value_name = "B", required_unless_present = "save")]
+    pub(crate) b: Option<PathBuf>,
+    /// Boot both again N times in turn, A B A B, as their run folders say, and compare those;
+    /// deterministic ones with a new seed each time. 6 or more tell a difference from chance.
+    #[arg(long, value_name = "N", requires = "b", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: Option<u32>,
+    /// Folder for the runs of --repeat [default: one named by the scenario under
+    /// target/schedlab/runs].
+    #[arg(long, value_name = "DIR", requires = "repeat")]
+    pub(crate) out: Option<PathBuf>,
+    /// Exit with 1 if this metric, or any, is worse by more, as 5% or wake_p99=10%; may be
+    /// repeated. For shares and indices it is the difference in points of a hundred.
+    #[arg(long, value_name = "[METRIC=]PERCENT%")]
+    pub(crate) threshold: Vec<Threshold>,
+    /// Keep the values of A in this file, a baseline that can be checked in.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Print the comparison as JSON and nothing else on stdout.
     #[arg(long)]
     pub(crate) json: bool,
 }

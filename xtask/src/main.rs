@@ -11,6 +11,7 @@ mod progress;
 mod units;
 
 mod bundle;
+mod compare;
 mod hunt;
 mod image;
 mod kernel;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Host(args) => cmd::host::run(&args, &paths),
         Command::Check(args) => cmd::check::run(&args),
         Command::Report(args) => cmd::report::run(&args),
+        Command::Compare(args) => cmd::compare::run(&args, &paths),
         Command::Bundle(command) => cmd::bundle::run(&command, &paths),
         Command::Kernel(command) => cmd::kernel::run(&command, &paths),
         Command::List(args) => cmd::list::run(&args, &paths),

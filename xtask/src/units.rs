@@ -52,6 +52,12 @@ fn parse_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(scale)
 }
 
+/// Counts and times: up to 2^53 they are exact.
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits, or compared")]
+pub(crate) fn float(value: u64) -> f64 {
+    value as f64
+}
+
 /// Nanoseconds with three significant digits and a unit.
 pub(crate) fn show_ns(ns: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e9, "s"), (1e6, "ms"), (1e3, "us")];

@@ -18,6 +18,7 @@ mod weight;
 
 pub use check::{Check, Outcome};
 pub use demand::{Expect, LatencyBounds, StepExpect};
+pub use sets::jain_index;
 
 use crate::plan::Plan;
 use crate::report::WorkerReport;

@@ -10,7 +10,7 @@ const NS_PER_S: f64 = 1e9;
 
 /// Jain's index of CPU time in each set of two or more.
 pub(super) fn fairness(part: &Part<'_>, _: f64) -> Vec<Reading> {
-    by_set(part, cpu_time, jain, "no CPU time")
+    by_set(part, cpu_time, jain_index, "no CPU time")
 }
 
 /// (most - least) / mean of CPU time in each set.
@@ -41,7 +41,7 @@ pub(super) fn variation(part: &Part<'_>, _: f64) -> Vec<Reading> {
 }
 
 /// (sum x)^2 / (n * sum x^2): 1 is equal shares, 1/n is one taking all (Jain, Chiu, Hawe 1984).
-pub(super) fn jain(shares: &[f64]) -> Option<f64> {
+pub fn jain_index(shares: &[f64]) -> Option<f64> {
     let (sum, squares) = shares.iter().fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));
     (shares.len() > 1 && squares > 0.0).then(|| sum * sum / (float(shares.len() as u64) * squares))
 }

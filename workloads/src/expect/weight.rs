@@ -4,7 +4,7 @@
 use super::check::{Reading, float};
 use super::part::{Part, Window};
 use super::place::listed;
-use super::sets::jain;
+use super::sets::jain_index;
 use super::share::{Runner, entitlements, limited};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ fn index_of(shares: &BTreeMap<usize, f64>, least: f64) -> Reading {
     // One at least is so far off, or the index would not be so low.
     let off = |(_, share): &(&usize, &f64)| (*share / mean - 1.0).abs() >= 1.0 - least;
     let workers = shares.iter().filter(off).map(|(worker, _)| *worker).collect();
-    let value = jain(&values).ok_or_else(|| "no worker used CPU time".to_owned());
+    let value = jain_index(&values).ok_or_else(|| "no worker used CPU time".to_owned());
     Reading { workers, what, value }
 }
 

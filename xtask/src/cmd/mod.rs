@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod ci;
+pub(crate) mod compare;
 pub(crate) mod docs;
 pub(crate) mod host;
 pub(crate) mod hunt;

@@ -3,7 +3,7 @@
 
 use super::RunReport;
 use super::scenes::print_scenes;
-use crate::units::show_ns;
+use crate::units::{float, show_ns};
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
@@ -253,9 +253,4 @@ pub(super) fn share(part_ns: Option<u64>, wall_ns: u64) -> String {
 
 pub(super) fn unknown() -> String {
     "-".into()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn float(value: u64) -> f64 {
-    value as f64
 }

@@ -3,6 +3,7 @@
 
 mod bundles;
 mod cgroups;
+mod comparisons;
 mod expectations;
 mod hunts;
 mod repeats;

@@ -1,0 +1,140 @@
+//! A comparison as people read it. Called by `cmd::compare`.
+
+use crate::compare::{Basis, Finding, LEAST_RUNS, METRICS, Side, Unit, only_on_one};
+use crate::report::new_table;
+use crate::units::show_ns;
+use anyhow::Result;
+use comfy_table::CellAlignment;
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// Facts that both sides are compared for, or had better have in common.
+const FACTS: [&str; 6] = ["kernel", "scheduler", "scenario", "machine", "mode", "QEMU"];
+
+pub(super) fn print(
+    a: &Side,
+    b: &Side,
+    basis: Basis,
+    findings: &[Finding],
+    out: &mut impl Write,
+) -> Result<()> {
+    print_facts(a, b, out)?;
+    let of = |side: &Side| {
+        let ended: Vec<_> = side.verdicts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        ended.join(", ")
+    };
+    writeln!(out, "runs: A {}; B {}", of(a), of(b))?;
+    writeln!(out, "{}\n", explained(basis, findings.len()))?;
+    print_findings(basis, findings, out)?;
+    let alone: Vec<_> = only_on_one(a, b).iter().map(ToString::to_string).collect();
+    if !alone.is_empty() {
+        writeln!(out, "\non one side only, or not in every run: {}", alone.join(", "))?;
+    }
+    if basis != Basis::Nothing && findings.iter().all(|finding| !finding.real) {
+        let said = match basis {
+            Basis::Exact => "no difference",
+            _ => "no difference above the noise",
+        };
+        writeln!(out, "\n{said}")?;
+    }
+    Ok(())
+}
+
+fn print_facts(a: &Side, b: &Side, out: &mut impl Write) -> Result<()> {
+    for name in FACTS {
+        let of = |side: &Side| side.facts.get(name).cloned().unwrap_or_default();
+        match (of(a), of(b)) {
+            (one, other) if one == other => writeln!(out, "{name}: {one}")?,
+            (one, other) => writeln!(out, "{name}: A {one}; B {other}")?,
+        }
+    }
+    let image = |side: &Side| side.facts.get("kernel image").cloned();
+    if a.facts.get("kernel") == b.facts.get("kernel") && image(a) != image(b) {
+        writeln!(out, "kernel images: two builds of the same name")?;
+    }
+    Ok(())
+}
+
+fn explained(basis: Basis, metrics: usize) -> String {
+    match basis {
+        Basis::Exact => {
+            "both are deterministic: every difference is real, of these inputs; whether it holds \
+             for others, several seeds tell (--repeat)"
+                .into()
+        }
+        Basis::Statistics => format!(
+            "medians; a difference counts if chance makes one in any of {metrics} metrics in 1 of \
+             400 comparisons at most, its 95 % interval is to one side of 0, and it is more than \
+             the noise: the most that two halves of one side's runs differ"
+        ),
+        Basis::Nothing => format!(
+            "fewer than {LEAST_RUNS} runs a side: nothing tells these differences from noise \
+             (--repeat {LEAST_RUNS})"
+        ),
+    }
+}
+
+fn print_findings(basis: Basis, findings: &[Finding], out: &mut impl Write) -> Result<()> {
+    let noisy = basis == Basis::Statistics;
+    let mut table = match noisy {
+        true => new_table(&["metric", "A", "B", "change", "95 %", "noise", "chance", ""]),
+        false => new_table(&["metric", "A", "B", "change", ""]),
+    };
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for finding in findings {
+        let unit = finding.metric.unit;
+        let mut row = vec![
+            finding.key.to_string(),
+            value(unit, finding.a),
+            value(unit, finding.b),
+            change(unit, finding.change),
+        ];
+        if noisy {
+            let (low, high) = finding.interval.unwrap_or_default();
+            row.push(format!("{} .. {}", change(unit, low), change(unit, high)));
+            row.push(change(unit, finding.floor.unwrap_or_default()).replace('+', ""));
+            row.push(format!("{:.3}", finding.chance.unwrap_or_default()));
+        }
+        row.push(said(basis, finding).into());
+        table.add_row(row);
+    }
+    writeln!(out, "{table}\n")?;
+    let shown: BTreeSet<_> = findings.iter().map(|finding| finding.metric.name).collect();
+    let meant: Vec<_> = METRICS
+        .iter()
+        .filter(|metric| shown.contains(metric.name))
+        .map(|metric| format!("{} = {}", metric.name, metric.what))
+        .collect();
+    Ok(writeln!(out, "{}", meant.join("; "))?)
+}
+
+fn said(basis: Basis, finding: &Finding) -> &'static str {
+    match (finding.worse, finding.real, basis) {
+        (Some(true), ..) => "worse",
+        (Some(false), ..) => "better",
+        (None, true, _) => "other",
+        (None, false, Basis::Exact) => "same",
+        (None, false, Basis::Statistics) => "noise",
+        (None, false, Basis::Nothing) => "",
+    }
+}
+
+fn value(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Ns => show_ns(value),
+        Unit::PerSecond => format!("{value:.0}/s"),
+        Unit::Share => format!("{:.2} %", value * 100.0),
+        Unit::Plain => format!("{value:.4}"),
+    }
+}
+
+fn change(unit: Unit, change: f64) -> String {
+    match unit {
+        Unit::Plain => format!("{change:+.4}"),
+        Unit::Share => format!("{:+.2} points", change * 100.0),
+        _ if change.is_infinite() => "from 0".into(),
+        _ => format!("{:+.1} %", change * 100.0),
+    }
+}
