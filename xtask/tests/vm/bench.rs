@@ -33,6 +33,11 @@ impl Vm {
         Self { command, dir }
     }
 
+    /// The same, of a guest with a time of its own.
+    pub(crate) fn deterministic(scenario: &str) -> Self {
+        Self::new(scenario).args(["--deterministic"])
+    }
+
     pub(crate) fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
         self.command.args(args);
         self

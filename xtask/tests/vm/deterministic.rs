@@ -1,12 +1,19 @@
 //! Guests of `--deterministic`: their clocks are their own, so those of several tests run side by
 //! side without a change in what they measure.
 
+mod behaviour;
 mod bundles;
 mod cgroups;
 mod comparisons;
 mod expectations;
 mod hunts;
+mod observed;
 mod repeats;
 mod scenarios;
 mod schedules;
 mod steps;
+mod types_cache;
+mod types_churn;
+mod types_numa;
+mod types_sync;
+mod types_wake;

@@ -3,7 +3,6 @@
 
 mod bench;
 
-mod behaviour;
 mod custom;
 mod deterministic;
 mod input;
@@ -11,12 +10,6 @@ mod kernels;
 mod main_job;
 mod malformed;
 mod modes;
-mod observed;
 mod topology;
 mod transport;
-mod types_cache;
-mod types_churn;
-mod types_numa;
-mod types_sync;
-mod types_wake;
 mod verdicts;

@@ -12,7 +12,7 @@ const FAILS: &str = r#"{"name":"fails","duration":"100ms","seed":1,
     "workload":{"num_workers":2,"work_type":"FutexPingPong"},"expect":{"wake_p99":"1ns"}}"#;
 
 fn recorded(scenario: &str, verdict: &str, code: i32) -> Run {
-    let run = Vm::new(scenario).args(["--deterministic"]).run();
+    let run = Vm::deterministic(scenario).run();
     run.expect(verdict, code);
     run
 }

@@ -5,7 +5,7 @@ use crate::bench::{Run, Vm};
 use serde_json::Value;
 
 fn deterministic(scenario: &str, args: &[&str]) -> Run {
-    Vm::new(scenario).args(["--deterministic"]).args(args.iter().copied()).run()
+    Vm::deterministic(scenario).args(args.iter().copied()).run()
 }
 
 /// CPU time of a cgroup in its wall time, in a record of run or step.

@@ -9,7 +9,7 @@ fn run(spin_iters: u32) -> Run {
         r#"{{"name":"pairs","duration":"200ms","workload":{{"num_workers":4,
             "work_type":{{"FutexPingPong":{{"spin_iters":{spin_iters}}}}}}}}}"#
     );
-    Vm::new(&scenario).args(["--deterministic"]).run()
+    Vm::deterministic(&scenario).run()
 }
 
 fn compare(args: &[&str]) -> Output {

@@ -13,7 +13,7 @@ const MIXED: &str = r#"{"name":"mixed","duration":"200ms","seed":1,"workload":{"
 const WAKE: &str = include_str!("../../../../scenarios/wake.json");
 
 fn deterministic(scenario: &str, args: &[&str]) -> Vm {
-    Vm::new(scenario).args(["--deterministic"]).args(args.iter().copied())
+    Vm::deterministic(scenario).args(args.iter().copied())
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 fn deterministic(scenario: &str, args: &[&str]) -> Run {
-    Vm::new(scenario).args(["--deterministic"]).args(args.iter().copied()).run()
+    Vm::deterministic(scenario).args(args.iter().copied()).run()
 }
 
 /// The account of `step` of worker `index`.

@@ -5,7 +5,7 @@ use crate::bench::{Vm, of_workers};
 use serde_json::{Value, json};
 
 fn run(scenario: &Value, cpus: &str) -> Value {
-    Vm::new(&scenario.to_string()).args(["--cpus", cpus]).run().expect("pass", 0)
+    Vm::deterministic(&scenario.to_string()).args(["--cpus", cpus]).run().expect("pass", 0)
 }
 
 fn count(worker: &Value, field: &str) -> u64 {

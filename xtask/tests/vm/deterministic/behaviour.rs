@@ -4,7 +4,7 @@ use crate::bench::{Vm, of_workers};
 use serde_json::Value;
 
 fn run(scenario: &str, args: &[&str]) -> Value {
-    Vm::new(scenario).args(args.iter().copied()).run().expect("pass", 0)
+    Vm::deterministic(scenario).args(args.iter().copied()).run().expect("pass", 0)
 }
 
 fn workload(workers: usize, work_type: &str) -> String {

@@ -4,7 +4,7 @@ use crate::bench::{Vm, of_workers};
 use serde_json::{Value, json};
 
 fn run(scenario: &str, args: &[&str]) -> Value {
-    Vm::new(scenario).args(args.iter().copied()).run().expect("pass", 0)
+    Vm::deterministic(scenario).args(args.iter().copied()).run().expect("pass", 0)
 }
 
 /// `work_type` for so many iterations.

@@ -19,7 +19,8 @@ fn run(length: &str, sets: &[&str], observer: &str, cpus: &str) -> Value {
         r#"{{{length},"workload":{{{first},"composed":[{composed}
         {{"num_workers":1,"work_type":{{"Custom":{{"name":"observe"}}}},{observer}}}]}}}}"#
     );
-    let report = Vm::new(&scenario).observed().args(["--cpus", cpus]).run().expect("pass", 0);
+    let report =
+        Vm::deterministic(&scenario).observed().args(["--cpus", cpus]).run().expect("pass", 0);
     for worker in report["workers"].as_array().unwrap() {
         assert!(worker["errors"].is_null() && worker["not_applied"].is_null(), "{worker}");
     }

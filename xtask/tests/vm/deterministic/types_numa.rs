@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Four CPUs, two a node.
 fn run(scenario: &Value, more: &[&str]) -> Run {
     let args = ["--accel", "tcg", "--cpus", "4", "--numa", "2"];
-    Vm::new(&scenario.to_string()).args(args).args(more.iter().copied()).run()
+    Vm::deterministic(&scenario.to_string()).args(args).args(more.iter().copied()).run()
 }
 
 fn pages(worker: &Value, node: &str) -> u64 {
@@ -104,7 +104,7 @@ fn a_policy_newer_than_the_kernel_is_said_to_be_refused() {
 #[test]
 fn a_node_that_the_guest_will_not_have_is_refused_before_the_boot() {
     let scenario = json!({"workload": {"numa_node": 1}});
-    let run = Vm::new(&scenario.to_string()).run();
+    let run = Vm::deterministic(&scenario.to_string()).run();
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(
         run.stderr.contains("`workload.numa_node` is 1") && run.stderr.contains("--numa"),

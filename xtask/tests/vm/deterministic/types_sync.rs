@@ -8,7 +8,7 @@ use serde_json::Value;
 fn run(iterations: u64, workers: usize, work_type: &str, cpus: &str) -> Value {
     let workload = format!(r#"{{"num_workers":{workers},"work_type":{work_type}}}"#);
     let scenario = format!(r#"{{"iterations":{iterations},"workload":{workload}}}"#);
-    let report = Vm::new(&scenario).args(["--cpus", cpus]).run().expect("pass", 0);
+    let report = Vm::deterministic(&scenario).args(["--cpus", cpus]).run().expect("pass", 0);
     for worker in report["workers"].as_array().unwrap() {
         assert!(worker["errors"].is_null() && worker["not_applied"].is_null(), "{worker}");
     }
@@ -38,7 +38,7 @@ fn the_stop_lets_nobody_in_who_gave_up_waiting() {
     // Whoever runs takes it again before a woken one gets there, so not all may get it at all.
     let expect = r#"{"progress":false}"#;
     let scenario = format!(r#"{{"duration":"300ms","workload":{workload},"expect":{expect}}}"#);
-    let report = Vm::new(&scenario).args(["--cpus", "2"]).run().expect("pass", 0);
+    let report = Vm::deterministic(&scenario).args(["--cpus", "2"]).run().expect("pass", 0);
     for worker in report["workers"].as_array().unwrap() {
         // A second holder would find the first one's mark, or miss its own.
         assert!(worker["errors"].is_null(), "{worker}");
