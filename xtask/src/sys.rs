@@ -1,19 +1,43 @@
-//! The one thing here that the standard library calls unsafe. Called by `qemu::process`.
-#![expect(unsafe_code, reason = "code between fork and exec; safe signature out")]
+//! The things here that need unsafe code: what runs between fork and exec, and a call that no crate
+//! of ours wraps. Called by `qemu`.
+#![expect(unsafe_code, reason = "code between fork and exec, one libc call; safe signatures out")]
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// The program is killed when the thread that starts it ends, however it ends; all its threads
-/// run on `cpus`, if they are given.
-pub(crate) fn die_with_parent(command: &mut Command, cpus: Option<CpuSet>) -> &mut Command {
+/// Where all threads of a program run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) cpus: CpuSet,
+    /// Whether its first thread goes before the others.
+    pub(crate) main_first: bool,
+}
+
+/// The program is killed when the thread that starts it ends, however it ends; it runs in `place`,
+/// if that is given.
+pub(crate) fn die_with_parent(command: &mut Command, place: Option<Place>) -> &mut Command {
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        cpus.map_or(Ok(()), |cpus| Ok(sched_setaffinity(None, &cpus)?))
+        let Some(place) = place else { return Ok(()) };
+        sched_setaffinity(None, &place.cpus)?;
+        if place.main_first { come_first() } else { Ok(()) }
     };
-    // SAFETY: between fork and exec only async-signal-safe code may run; `ask` is two system
+    // SAFETY: between fork and exec only async-signal-safe code may run; `ask` is three system
     // calls on values that it owns and allocates nothing.
     unsafe { command.pre_exec(ask) }
+}
+
+/// Puts the calling thread at SCHED_FIFO 1; threads that it makes begin as SCHED_OTHER. Needs
+/// CAP_SYS_NICE or RLIMIT_RTPRIO (sched(7)).
+pub(crate) fn come_first() -> io::Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the kernel reads `priority`, which lives until the call returns.
+    match unsafe { libc::sched_setscheduler(0, policy, &raw const priority) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }

@@ -24,12 +24,16 @@ fi
 cd replay
 "#;
 
-/// All threads on one CPU: on several, QEMU's own threads race and the guest is another one.
+/// All threads on one CPU and the first before the others: else QEMU's own threads race and the
+/// guest may be another one.
 const PIN: &str = r#"pin=
 if command -v taskset >/dev/null; then
     pin="taskset -c $(taskset -cp $$ | sed 's/.*: *//; s/[,-].*//')"
 else
     echo "there is no taskset here: QEMU is not kept to one CPU, so the bytes may differ" >&2
+fi
+if chrt --reset-on-fork --fifo 1 true 2>/dev/null; then
+    pin="chrt --reset-on-fork --fifo 1 $pin"
 fi
 "#;
 

@@ -227,7 +227,7 @@ fn boot_with(
 ) -> Result<Observed> {
     let guest = plan.guest(accel, folder)?;
     let cpu = plan.host_cpu();
-    folder.write_arguments(&qemu::arguments(&guest), cpu.map(HostCpu::index))?;
+    folder.write_arguments(&qemu::arguments(&guest), cpu)?;
     folder.write_json("host.json", facts)?;
     let allowed: Vec<_> =
         args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
@@ -259,6 +259,7 @@ pub(super) fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> Ho
         accel: decision.accel.name().to_owned(),
         accel_reason: decision.reason.clone(),
         host_cpu: plan.host_cpu().map(HostCpu::index),
+        main_loop_first: plan.host_cpu().map(HostCpu::main_first),
         kernel_image: plan.kernel.image.clone(),
         kernel_package: plan.kernel.package.clone(),
         initramfs: plan.image.path.clone(),

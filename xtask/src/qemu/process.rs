@@ -71,8 +71,8 @@ impl Qemu {
         let mut command = command();
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let cpus = cpu.map(HostCpu::set);
-        let mut child = die_with_parent(&mut command, cpus).spawn().with_context(missing)?;
+        let place = cpu.map(HostCpu::place);
+        let mut child = die_with_parent(&mut command, place).spawn().with_context(missing)?;
         let (Some(commands), Some(notices), Some(complaints)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {

@@ -3,6 +3,7 @@
 
 use crate::error::Refusal;
 use crate::paths::Paths;
+use crate::qemu::HostCpu;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -25,6 +26,10 @@ pub(crate) struct HostFacts {
     pub(crate) accel_reason: String,
     /// The CPU of this host that a deterministic guest had.
     pub(crate) host_cpu: Option<usize>,
+    /// Whether QEMU's main loop went before the vCPUs there, which takes CAP_SYS_NICE or an
+    /// RLIMIT_RTPRIO of 1.
+    #[serde(default)]
+    pub(crate) main_loop_first: Option<bool>,
     pub(crate) kernel_image: PathBuf,
     pub(crate) kernel_package: Option<String>,
     pub(crate) initramfs: PathBuf,
@@ -122,9 +127,13 @@ impl Folder {
     }
 
     /// Writes the QEMU command as a shell would take it, with the CPU of this host that it runs on.
-    pub(crate) fn write_arguments(&self, arguments: &[String], cpu: Option<usize>) -> Result<()> {
+    pub(crate) fn write_arguments(
+        &self,
+        arguments: &[String],
+        cpu: Option<&HostCpu>,
+    ) -> Result<()> {
         let words: Vec<_> = arguments.iter().map(|word| shell_word(word)).collect();
-        let pinned = cpu.map(|cpu| format!("taskset --cpu-list {cpu} ")).unwrap_or_default();
+        let pinned = cpu.map(HostCpu::prefix).unwrap_or_default();
         self.write("qemu.args", &format!("{pinned}qemu-system-x86_64 {}\n", words.join(" ")))
     }
 

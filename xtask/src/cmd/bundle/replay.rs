@@ -8,7 +8,7 @@ use crate::error::{Refusal, exit};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
-use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest, HostCpu};
+use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest};
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -131,7 +131,7 @@ fn write_inputs(
     folder: &Folder,
 ) -> Result<()> {
     folder.write_json("scenario.json", &plan.scenario)?;
-    folder.write_arguments(&qemu::arguments(guest), plan.host_cpu().map(HostCpu::index))?;
+    folder.write_arguments(&qemu::arguments(guest), plan.host_cpu())?;
     let allowed = &bundle.manifest.boot.allow_splat;
     folder.write_json("boot.json", &BootRecord::new(plan, guest, qemu, allowed))
 }
