@@ -6,6 +6,7 @@ mod cmd;
 mod error;
 mod files;
 mod jobs;
+mod packages;
 mod paths;
 mod progress;
 mod units;
@@ -17,6 +18,7 @@ mod kernel;
 mod qemu;
 mod report;
 mod run;
+mod scheduler;
 mod sys;
 
 use clap::Parser as _;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Report(args) => cmd::report::run(&args),
         Command::Bundle(command) => cmd::bundle::run(&command, &paths),
         Command::Kernel(command) => cmd::kernel::run(&command, &paths),
+        Command::Scheduler(command) => cmd::scheduler::run(&command, &paths),
         Command::List(args) => cmd::list::run(&args, &paths),
         Command::Docs(args) => cmd::docs::run(&args, &paths),
         Command::Ci(args) => cmd::ci::run(&args, &paths),

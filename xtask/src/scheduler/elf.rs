@@ -1,0 +1,156 @@
+//! What an ELF program needs to run: the closure of its shared libraries, read from their dynamic
+//! sections, and its interpreter. Called by [`super::resolve`]. What a program opens by
+//! `dlopen` cannot be seen here.
+
+use super::Library;
+use super::search::Folders;
+use crate::error::Refusal;
+use crate::kernel::disk;
+use anyhow::{Context as _, Result};
+use object::elf::{
+    DT_NEEDED, DT_RPATH, DT_RUNPATH, DynamicTag, EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP,
+};
+use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{Endianness, ReadCache};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Folders of libraries as a guest's loader knows them: this host's own, so that the loader that is
+/// carried along finds them.
+const MULTIARCH: &str = "/lib/x86_64-linux-gnu";
+const LIB64: &str = "/lib64";
+const FIX: &str = "pass a program for x86-64 Linux, at best a static one";
+
+/// Of one ELF file.
+#[derive(Debug, Default, PartialEq)]
+struct Needs {
+    interpreter: Option<String>,
+    libraries: Vec<String>,
+    /// `DT_RUNPATH` for its own libraries only, else `DT_RPATH`, as it is written.
+    run_path: Option<String>,
+    rpath: Option<String>,
+}
+
+/// Everything that the guest must have beside the program itself, by path.
+pub(super) fn libraries(program: &Path) -> Result<Vec<Library>> {
+    libraries_with(program, &Folders::of_host())
+}
+
+fn libraries_with(program: &Path, folders: &Folders) -> Result<Vec<Library>> {
+    let needs = read(program, true)?;
+    let Some(interpreter) = &needs.interpreter else { return Ok(Vec::new()) };
+    if needs.libraries.is_empty() {
+        let message =
+            format!("`{}` has an interpreter and no list of libraries", program.display());
+        return Err(Refusal::input(message, FIX).into());
+    }
+    let mut found = BTreeSet::new();
+    found.insert(Library {
+        guest_path: interpreter.clone(),
+        file: present(PathBuf::from(interpreter), program)?,
+    });
+    // The loader knows itself by its name already.
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    names.extend(interpreter.rsplit('/').next().map(str::to_owned));
+    let mut open = vec![(program.to_path_buf(), needs, Vec::new())];
+    while let Some((file, needs, mut inherited)) = open.pop() {
+        let origin = file.parent().unwrap_or_else(|| Path::new("/")).to_path_buf();
+        let expand = |path: &Option<String>| search_path(path.as_deref(), &origin);
+        if needs.run_path.is_none() {
+            inherited.splice(0..0, expand(&needs.rpath));
+        }
+        let own = match &needs.run_path {
+            Some(_) => expand(&needs.run_path),
+            None => inherited.clone(),
+        };
+        for name in needs.libraries {
+            if !names.insert(name.clone()) {
+                continue;
+            }
+            let library = find(&name, &own, folders, &file)?;
+            let needs = read(&library, false)?;
+            found.insert(Library { guest_path: guest_path(&name), file: library.clone() });
+            open.push((library, needs, inherited.clone()));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn guest_path(name: &str) -> String {
+    match name.starts_with('/') {
+        true => name.to_owned(),
+        false if Path::new(MULTIARCH).is_dir() => format!("{MULTIARCH}/{name}"),
+        false => format!("{LIB64}/{name}"),
+    }
+}
+
+/// In the folders of the file that needs it, else in those of the system. A file for another
+/// machine is passed over, as the loader does it.
+fn find(name: &str, own: &[PathBuf], folders: &Folders, needed_by: &Path) -> Result<PathBuf> {
+    if name.contains('/') {
+        return present(PathBuf::from(name), needed_by);
+    }
+    let candidates = own.iter().chain(folders.iter()).map(|folder| folder.join(name));
+    let mut candidates = candidates.filter(|file| file.is_file());
+    candidates.find(|file| read(file, false).is_ok()).ok_or_else(|| {
+        let message = format!("shared library `{name}` of `{}` is not found", needed_by.display());
+        Refusal::input(message, "install it here, or pass a static program").into()
+    })
+}
+
+fn present(file: PathBuf, needed_by: &Path) -> Result<PathBuf> {
+    if file.is_file() {
+        return Ok(file);
+    }
+    let message = format!("`{}` of `{}` is not found", file.display(), needed_by.display());
+    Err(Refusal::input(message, "install it here, or pass a static program").into())
+}
+
+/// `$ORIGIN` is the folder of the file itself.
+fn search_path(path: Option<&str>, origin: &Path) -> Vec<PathBuf> {
+    let origin = origin.to_string_lossy();
+    let folders = path.into_iter().flat_map(|path| path.split(':')).filter(|dir| !dir.is_empty());
+    folders
+        .map(|dir| dir.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into())
+        .collect()
+}
+
+fn read(path: &Path, is_program: bool) -> Result<Needs> {
+    let file = File::open(path).with_context(|| disk::unreadable(path))?;
+    let refuse = |what: &str| Refusal::input(format!("`{}` {what}", path.display()), FIX);
+    if !path.is_file() {
+        return Err(refuse("is not a file").into());
+    }
+    let cache = ReadCache::new(file);
+    let damaged = |error: object::Error| {
+        anyhow::Error::new(error).context(refuse("is not an ELF file that can be read"))
+    };
+    let elf = ElfFile64::<Endianness, _>::parse(&cache).map_err(damaged)?;
+    let (endian, header) = (elf.endian(), elf.elf_header());
+    if header.e_machine(endian) != EM_X86_64 {
+        return Err(refuse("is an ELF file for another machine").into());
+    }
+    // A shared library has no entry; a static program that can be loaded anywhere is ET_DYN too.
+    let kind = header.e_type(endian);
+    let runs = kind == ET_EXEC || kind == ET_DYN && header.e_entry(endian) != 0;
+    if is_program && !runs {
+        return Err(refuse("is an ELF file, not a program").into());
+    }
+    let mut needs = Needs::default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for segment in elf.elf_program_headers().iter().filter(|it| it.p_type(endian) == PT_INTERP) {
+        needs.interpreter = segment.interpreter(endian, elf.data()).map_err(damaged)?.map(text);
+    }
+    let table = elf.elf_dynamic_table().map_err(damaged)?;
+    for entry in table.iter() {
+        let value = || table.string(entry).map(text).map_err(damaged);
+        match entry.tag {
+            DT_NEEDED => needs.libraries.push(value()?),
+            DT_RPATH => needs.rpath = Some(value()?),
+            DT_RUNPATH => needs.run_path = Some(value()?),
+            DynamicTag(_) => {}
+        }
+    }
+    Ok(needs)
+}
