@@ -22,7 +22,7 @@ fn build(name: &str, paths: &Paths) -> Result<u8> {
     let progress = Progress::new();
     scheduler::build(&entry, paths, &progress)?;
     // What `vm` will find, read from the program.
-    let Scheduler { version, file, sha256, libraries, minimum_kernel, .. } =
+    let Scheduler { name, version, file, sha256, libraries, minimum_kernel, .. } =
         scheduler::resolve(name, paths, &progress)?;
     drop(progress);
     let version = version.map_or_else(String::new, |version| format!(" {version}"));

@@ -1,8 +1,7 @@
 //! `scheduler build`: a scheduler of `images/schedulers.toml` as a static program in the cache.
 
 use super::catalogue::Entry;
-use super::store::{self, Built};
-use super::{cargo, tools};
+use super::{cargo, store, tools};
 use crate::kernel::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -13,16 +12,16 @@ use std::path::Path;
 const TEMPORARY: &str = "installing-";
 
 /// Built now, unless the same sources were built before.
-pub(crate) fn build(entry: &Entry, paths: &Paths, progress: &Progress) -> Result<Built> {
-    if let Some(built) = store::built(entry, paths)? {
-        return Ok(built);
+pub(crate) fn build(entry: &Entry, paths: &Paths, progress: &Progress) -> Result<()> {
+    if store::built(entry, paths)?.is_some() {
+        return Ok(());
     }
     let clang = tools::require(entry)?;
     let dir = paths.cache_dir("schedulers")?;
     // One at a time: they share what they compile, and every build takes all CPUs.
     let _lock = disk::lock(&dir.join("lock"), progress)?;
-    if let Some(built) = store::built(entry, paths)? {
-        return Ok(built);
+    if store::built(entry, paths)?.is_some() {
+        return Ok(());
     }
     remove_leftovers(&dir);
     let root = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&dir);
@@ -31,7 +30,8 @@ pub(crate) fn build(entry: &Entry, paths: &Paths, progress: &Progress) -> Result
     let log = dir.join(format!("{}.log", entry.name));
     progress.step(format!("building `{}` ({what}); log: {}", entry.name, log.display()));
     let program = cargo::install(entry, &clang, root.path(), paths, progress)?;
-    store::keep(entry, &program, paths)
+    store::keep(entry, &program, paths)?;
+    Ok(())
 }
 
 /// What a killed build left; under the lock nobody else is building.

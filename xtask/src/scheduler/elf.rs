@@ -7,9 +7,7 @@ use super::search::Folders;
 use crate::error::Refusal;
 use crate::kernel::disk;
 use anyhow::{Context as _, Result};
-use object::elf::{
-    DT_NEEDED, DT_RPATH, DT_RUNPATH, DynamicTag, EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP,
-};
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, ReadCache};
 use std::collections::BTreeSet;
@@ -149,8 +147,107 @@ fn read(path: &Path, is_program: bool) -> Result<Needs> {
             DT_NEEDED => needs.libraries.push(value()?),
             DT_RPATH => needs.rpath = Some(value()?),
             DT_RUNPATH => needs.run_path = Some(value()?),
-            DynamicTag(_) => {}
+            _ => {}
         }
     }
     Ok(needs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{exit, exit_code, render};
+    use std::process::Command;
+
+    const CALLS: &str = "int inner(void); int outer(void) { return inner(); }";
+    const MAIN: &str = "int outer(void); int main(void) { return outer(); }";
+
+    /// Compiles `source` to `to` in `dir`.
+    fn gcc(dir: &Path, source: &str, to: &str, options: &[&str]) -> PathBuf {
+        let (file, to) = (dir.join("source.c"), dir.join(to));
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(&file, source).unwrap();
+        let mut gcc = Command::new("gcc");
+        gcc.current_dir(dir).arg(&file).arg("-o").arg(&to).args(options);
+        assert!(gcc.status().unwrap().success());
+        to
+    }
+
+    fn names(libraries: &[Library]) -> BTreeSet<&str> {
+        libraries.iter().filter_map(|library| library.guest_path.rsplit('/').next()).collect()
+    }
+
+    fn refused(path: &Path) -> String {
+        let error = libraries(path).unwrap_err();
+        assert_eq!(exit_code(&error), exit::BAD_INPUT);
+        render(&error)
+    }
+
+    /// Two libraries, of which the first has the second in a folder below its own.
+    fn chain(dir: &Path, path_option: &str) -> PathBuf {
+        gcc(dir, "int inner(void) { return 7; }", "lib/sub/libinner.so", &["-shared", "-fPIC"]);
+        let sub = format!("{path_option},-rpath,$ORIGIN/sub");
+        let inner = ["-shared", "-fPIC", "-Llib/sub", "-linner", &sub];
+        gcc(dir, CALLS, "lib/libouter.so", &inner);
+        let lib = format!("{path_option},-rpath,${{ORIGIN}}/lib");
+        gcc(dir, MAIN, "main", &["-Llib", "-louter", "-Wl,--allow-shlib-undefined", &lib])
+    }
+
+    #[test]
+    fn the_closure_is_what_the_loader_itself_says() {
+        let program = std::env::current_exe().unwrap();
+        let found = libraries(&program).unwrap();
+        let ldd = Command::new("ldd").arg(&program).output().unwrap().stdout;
+        let ldd = String::from_utf8(ldd).unwrap();
+        let words = ldd.lines().filter(|line| !line.contains("vdso"));
+        let words = words.filter_map(|line| line.split_whitespace().next()?.rsplit('/').next());
+        assert_eq!(names(&found), words.collect());
+        assert!(found.iter().any(|it| it.guest_path == "/lib64/ld-linux-x86-64.so.2"), "{found:?}");
+        for Library { guest_path, file } in &found {
+            assert!(guest_path.starts_with("/lib") && file.is_file(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_static_program_needs_nothing_wherever_it_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        for kind in ["-static", "-static-pie"] {
+            let program = gcc(dir.path(), "int main(void) { return 0; }", "main", &[kind]);
+            assert_eq!(libraries(&program).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn libraries_beside_the_program_and_beside_each_other_are_found() {
+        for path_option in ["-Wl,--enable-new-dtags", "-Wl,--disable-new-dtags"] {
+            let dir = tempfile::tempdir().unwrap();
+            let found = libraries(&chain(dir.path(), path_option)).unwrap();
+            let want = ["ld-linux-x86-64.so.2", "libc.so.6", "libinner.so", "libouter.so"];
+            assert_eq!(names(&found), want.into(), "{path_option}");
+            let inner = found.iter().find(|it| it.guest_path.ends_with("/libinner.so")).unwrap();
+            assert!(inner.file.ends_with("lib/sub/libinner.so"), "{inner:?}");
+        }
+    }
+
+    #[test]
+    fn a_library_that_is_missing_is_named_with_who_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = chain(dir.path(), "-Wl,--enable-new-dtags");
+        std::fs::remove_file(dir.path().join("lib/sub/libinner.so")).unwrap();
+        let text = refused(&program);
+        assert!(text.contains("`libinner.so` of `") && text.contains("libouter.so`"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_run_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = gcc(dir.path(), "int x;", "libx.so", &["-shared", "-fPIC", "-nostdlib"]);
+        assert!(refused(&library).contains("is an ELF file, not a program"));
+        let mut bytes = std::fs::read(&library).unwrap();
+        bytes[18] = 183;
+        std::fs::write(&library, &bytes).unwrap();
+        assert!(refused(&library).contains("for another machine"));
+        std::fs::write(&library, &bytes[..60]).unwrap();
+        assert!(refused(&library).contains("is not an ELF file that can be read"));
+    }
 }
