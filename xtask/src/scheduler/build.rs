@@ -1,7 +1,7 @@
 //! `scheduler build`: a scheduler of `images/schedulers.toml` as a static program in the cache.
 
 use super::catalogue::Entry;
-use super::{cargo, store, tools};
+use super::{cargo, elf, store, tools};
 use crate::kernel::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -30,6 +30,7 @@ pub(crate) fn build(entry: &Entry, paths: &Paths, progress: &Progress) -> Result
     let log = dir.join(format!("{}.log", entry.name));
     progress.step(format!("building `{}` ({what}); log: {}", entry.name, log.display()));
     let program = cargo::install(entry, &clang, root.path(), paths, progress)?;
+    elf::libraries(&program).context("the build of it made no program that can run")?;
     store::keep(entry, &program, paths)?;
     Ok(())
 }

@@ -40,8 +40,12 @@ pub(super) fn install(
             command.arg("--path").arg(paths.repo.join(path));
         }
     }
-    // A configuration of the user's folder is for their own builds.
-    command.current_dir(&dir).env("BPF_CLANG", clang).env("RUSTFLAGS", rust_flags());
+    // The toolchain is the one that the repository names.
+    command
+        .current_dir(&paths.repo)
+        .envs(&entry.environment)
+        .env("BPF_CLANG", clang)
+        .env("RUSTFLAGS", rust_flags());
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     follow(&mut command, &entry.name, &log, progress)?;
     program(&root.join("bin"), &entry.name)

@@ -6,7 +6,7 @@ use crate::error::Refusal;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use workloads::nearest;
 
 const FILE: &str = "images/schedulers.toml";
@@ -29,6 +29,9 @@ pub(crate) struct Entry {
     pub(crate) clang: u32,
     /// Of Debian, needed to build it.
     pub(crate) packages: Vec<String>,
+    /// Variables that its build looks at.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) text: String,
 }
 

@@ -37,7 +37,9 @@ pub(super) fn libraries(program: &Path) -> Result<Vec<Library>> {
 
 fn libraries_with(program: &Path, folders: &Folders) -> Result<Vec<Library>> {
     let needs = read(program, true)?;
-    let Some(interpreter) = &needs.interpreter else { return Ok(Vec::new()) };
+    let Some(interpreter) = &needs.interpreter else {
+        return is_static(program, &needs).map(|()| Vec::new());
+    };
     if needs.libraries.is_empty() {
         let message =
             format!("`{}` has an interpreter and no list of libraries", program.display());
@@ -73,6 +75,14 @@ fn libraries_with(program: &Path, folders: &Folders) -> Result<Vec<Library>> {
         }
     }
     Ok(found.into_iter().collect())
+}
+
+/// A linker that was given a shared library for a static program makes one that dies at its start.
+fn is_static(program: &Path, needs: &Needs) -> Result<()> {
+    let Some(library) = needs.libraries.first() else { return Ok(()) };
+    let message =
+        format!("`{}` needs `{library}` and has no interpreter to load it", program.display());
+    Err(Refusal::input(message, "link that library statically, or the program dynamically").into())
 }
 
 fn guest_path(name: &str) -> String {
@@ -236,6 +246,15 @@ mod tests {
         std::fs::remove_file(dir.path().join("lib/sub/libinner.so")).unwrap();
         let text = refused(&program);
         assert!(text.contains("`libinner.so` of `") && text.contains("libouter.so`"), "{text}");
+    }
+
+    #[test]
+    fn a_static_program_with_a_shared_library_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        gcc(dir.path(), "int outer(void) { return 7; }", "libouter.so", &["-shared", "-fPIC"]);
+        let mixed = ["-L.", "-louter", "-Wl,--no-dynamic-linker"];
+        let text = refused(&gcc(dir.path(), MAIN, "main", &mixed));
+        assert!(text.contains("needs `libouter.so` and has no interpreter"), "{text}");
     }
 
     #[test]
