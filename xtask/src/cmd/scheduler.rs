@@ -78,8 +78,7 @@ fn list(json: bool, paths: &Paths) -> Result<u8> {
         ]);
     }
     to_stdout(|out| {
-        writeln!(out, "{table}")?;
-        writeln!(out, "kernel: the oldest that it is meant for.")?;
+        writeln!(out, "{table}\n\nkernel: the oldest that it is meant for.")?;
         Ok(writeln!(out, "`cargo xtask scheduler build NAME` builds one.")?)
     })?;
     Ok(exit::PASS)
