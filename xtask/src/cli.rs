@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Kernels: fetch one from its suite again.
     #[command(subcommand)]
     Kernel(KernelCommand),
+    /// sched_ext schedulers: build one, show which there are.
+    #[command(subcommand)]
+    Scheduler(SchedulerCommand),
     /// Show what there is to choose from: work types, kernels, machines, scenarios.
     List(ListArgs),
     /// Make what is in docs/ anew from the code: the page on work types, the JSON Schemas.
@@ -404,6 +407,22 @@ pub(crate) struct KernelTypesArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchedulerCommand {
+    /// Build one as a static program into the cache; goes on where it stopped.
+    Build {
+        /// A name of images/schedulers.toml.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Show them: version, oldest kernel, whether it is built.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
-//! What everything that keeps files needs: the SHA-256 of bytes, and a file that is written whole or
-//! not at all.
+//! What everything that keeps files needs: the SHA-256 of bytes, a file that is written whole or
+//! not at all, and the end of a log.
 
 use sha2::{Digest as _, Sha256};
 use std::fs::Permissions;
@@ -31,4 +31,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// by root and used by others.
 pub(crate) fn temporary(dir: &Path) -> std::io::Result<NamedTempFile> {
     tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(dir)
+}
+
+/// How a log ends, indented: what went wrong is there.
+pub(crate) fn last_lines(log: &Path) -> String {
+    const LINES: usize = 12;
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().map(|line| format!("    {line}")).collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

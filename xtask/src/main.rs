@@ -6,6 +6,7 @@ mod cmd;
 mod error;
 mod files;
 mod jobs;
+mod packages;
 mod paths;
 mod progress;
 mod units;
@@ -18,6 +19,7 @@ mod kernel;
 mod qemu;
 mod report;
 mod run;
+mod scheduler;
 mod sys;
 
 use clap::Parser as _;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => cmd::compare::run(&args, &paths),
         Command::Bundle(command) => cmd::bundle::run(&command, &paths),
         Command::Kernel(command) => cmd::kernel::run(&command, &paths),
+        Command::Scheduler(command) => cmd::scheduler::run(&command, &paths),
         Command::List(args) => cmd::list::run(&args, &paths),
         Command::Docs(args) => cmd::docs::run(&args, &paths),
         Command::Ci(args) => cmd::ci::run(&args, &paths),

@@ -26,6 +26,18 @@ const STEPS: &[Step] = &[
     step("lints", "cargo clippy --workspace --all-targets -- --deny warnings"),
     step("lints of the guest tests", "cargo clippy --package xtask --test vm -- --deny warnings"),
     step("tests", "cargo test --workspace"),
+    step(
+        "format of the test scheduler",
+        "cargo fmt --manifest-path schedulers/test/Cargo.toml --check",
+    ),
+    step(
+        "lints of the test scheduler",
+        "cargo clippy --locked --manifest-path schedulers/test/Cargo.toml --target-dir target/schedulers --all-targets -- --deny warnings",
+    ),
+    step(
+        "tests of the test scheduler",
+        "cargo test --locked --manifest-path schedulers/test/Cargo.toml --target-dir target/schedulers",
+    ),
     Step {
         name: "address sanitizer",
         // Less the test that limits address space, of which the sanitizer itself takes terabytes.

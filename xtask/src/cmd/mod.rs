@@ -11,6 +11,7 @@ pub(crate) mod hunt;
 pub(crate) mod kernel;
 pub(crate) mod list;
 pub(crate) mod report;
+pub(crate) mod scheduler;
 pub(crate) mod vm;
 
 mod deterministic;

@@ -21,7 +21,7 @@ const SOURCES: [&str; 6] =
 /// The static PID 1 for the sources as they are.
 pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> {
     let dir = paths.cache_dir("guest-init")?;
-    let binary = dir.join(fingerprint(&paths.repo)?);
+    let binary = dir.join(fingerprint(&paths.repo, &SOURCES)?);
     if binary.is_file() {
         return Ok(binary);
     }
@@ -86,18 +86,18 @@ fn programs(messages: &str) -> Vec<PathBuf> {
     built.collect()
 }
 
-/// A hash over names and contents of the sources.
-fn fingerprint(repo: &Path) -> Result<String> {
+/// A hash over names and contents of everything in `dir` that `sources` name and a build may read.
+pub(crate) fn fingerprint(dir: &Path, sources: &[&str]) -> Result<String> {
     let mut files = Vec::new();
-    for source in SOURCES {
-        list(&repo.join(source), &mut files)?;
+    for source in sources {
+        list(&dir.join(source), &mut files)?;
     }
     files.sort();
     let mut hash = Sha256::new();
     for file in &files {
         let content =
             std::fs::read(file).with_context(|| format!("read(`{}`) failed", file.display()))?;
-        let name = file.strip_prefix(repo).unwrap_or(file);
+        let name = file.strip_prefix(dir).unwrap_or(file);
         hash.update(name.as_os_str().as_encoded_bytes());
         hash.update([0]);
         hash.update((content.len() as u64).to_le_bytes());
@@ -169,10 +169,10 @@ mod tests {
     #[test]
     fn only_a_change_of_the_sources_changes_the_fingerprint() {
         let dir = tree();
-        let before = fingerprint(dir.path()).unwrap();
+        let before = fingerprint(dir.path(), &SOURCES).unwrap();
         std::fs::write(dir.path().join("workloads/tests/it.rs"), "a test").unwrap();
-        assert_eq!(fingerprint(dir.path()).unwrap(), before);
+        assert_eq!(fingerprint(dir.path(), &SOURCES).unwrap(), before);
         std::fs::write(dir.path().join("workloads/lib.rs"), "changed").unwrap();
-        assert_ne!(fingerprint(dir.path()).unwrap(), before);
+        assert_ne!(fingerprint(dir.path(), &SOURCES).unwrap(), before);
     }
 }

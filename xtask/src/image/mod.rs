@@ -4,7 +4,7 @@
 mod cpio;
 mod guest;
 
-pub(crate) use guest::{guest_init, static_program, user_init};
+pub(crate) use guest::{fingerprint, guest_init, static_program, user_init};
 
 use crate::error::Refusal;
 use crate::files;

@@ -1,5 +1,6 @@
 //! The few disk operations that the cache needs: a hash, a lock that says when it waits, and a
-//! file that is written whole or not at all. `store.rs`, `debian.rs` and `image.rs` call these.
+//! file that is written whole or not at all. `kernel` and
+//! `scheduler` call these.
 
 use crate::error::Refusal;
 use crate::files;
@@ -11,7 +12,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 /// Of the file's bytes, in lower-case hex.
-pub(super) fn sha256(path: &Path) -> Result<String> {
+pub(crate) fn sha256(path: &Path) -> Result<String> {
     let hash = || -> std::io::Result<String> {
         let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
         let mut hash = Sha256::new();
@@ -40,19 +41,19 @@ pub(super) fn bytes_below(dir: &Path) -> Result<u64> {
 }
 
 /// A file of the user's that cannot be read.
-pub(super) fn unreadable(path: &Path) -> Refusal {
+pub(crate) fn unreadable(path: &Path) -> Refusal {
     let message = format!("read(`{}`) failed", path.display());
     Refusal::input(message, "pass a file that you may read")
 }
 
 /// A place in the cache that cannot be written.
-pub(super) fn unwritable(path: &Path) -> Refusal {
+pub(crate) fn unwritable(path: &Path) -> Refusal {
     let message = format!("write(`{}`) failed", path.display());
     Refusal::host(message, "free some space, or set SCHEDLAB_CACHE to a folder that can be written")
 }
 
 /// Holds the lock file at `path` until the result is dropped, or the process ends.
-pub(super) fn lock(path: &Path, progress: &Progress) -> Result<File> {
+pub(crate) fn lock(path: &Path, progress: &Progress) -> Result<File> {
     let file = File::options().create(true).append(true).open(path);
     let file = file.with_context(|| unwritable(path))?;
     if file.try_lock().is_err() {
@@ -66,7 +67,7 @@ pub(super) fn lock(path: &Path, progress: &Progress) -> Result<File> {
 }
 
 /// A reader sees the old bytes or the new ones, never half of them.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     files::write_whole(path, bytes).with_context(|| unwritable(path))
 }
 

@@ -13,7 +13,7 @@ mod config;
 mod control;
 mod deb;
 mod debian;
-mod disk;
+pub(crate) mod disk;
 mod download;
 mod features;
 #[cfg(test)]

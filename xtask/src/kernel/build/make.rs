@@ -3,17 +3,17 @@
 
 use super::Tree;
 use crate::error::Refusal;
+use crate::files;
 use crate::jobs::host_cpus;
+use crate::packages::{self, Need};
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Programs and headers, each with the Debian package that has it.
-const TOOLS: &[(&str, &str)] = &[
+const TOOLS: &[Need] = &[
     ("make", "make"),
     ("gcc", "gcc"),
     ("ld", "binutils"),
@@ -24,7 +24,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("pahole", "dwarves"),
     ("patch", "patch"),
 ];
-const HEADERS: &[(&str, &str)] =
+const HEADERS: &[Need] =
     &[("/usr/include/gelf.h", "libelf-dev"), ("/usr/include/stdlib.h", "libc6-dev")];
 /// The same inputs are the same bytes, whoever builds and whenever.
 const FIXED: &[(&str, &str)] = &[
@@ -34,23 +34,10 @@ const FIXED: &[(&str, &str)] = &[
     ("KBUILD_BUILD_VERSION", "1"),
     ("LC_ALL", "C"),
 ];
-/// How much of what went wrong is shown.
-const LAST_LINES: usize = 12;
 
 /// Fails with the packages that are missing.
 pub(super) fn require_tools() -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = |tool: &str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
-    let tools = TOOLS.iter().filter(|(tool, _)| !on_path(tool));
-    let headers = HEADERS.iter().filter(|(header, _)| !Path::new(header).is_file());
-    let missing: Vec<_> = tools.chain(headers).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names = missing.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let packages = missing.iter().map(|(_, package)| *package).collect::<Vec<_>>().join(" ");
-    let fix = format!("run `apt-get install --no-install-recommends {packages}`");
-    Err(Refusal::host(format!("building a kernel needs {names}"), fix).into())
+    Ok(packages::require("building a kernel", TOOLS.iter().chain(HEADERS).copied())?)
 }
 
 /// Which compiler builds.
@@ -92,20 +79,8 @@ pub(super) fn make(tree: &Tree, targets: &[&str], progress: &Progress) -> Result
     if status.success() {
         return Ok(());
     }
-    let message = format!("make({}) failed: {status}\n{}", targets.join(" "), last_lines(&log));
+    let message =
+        format!("make({}) failed: {status}\n{}", targets.join(" "), files::last_lines(&log));
     let fix = format!("see `{}`; the same command goes on from there", log.display());
     Err(Refusal::host(message, fix).into())
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let mut last = VecDeque::new();
-    for line in text.lines() {
-        last.push_back(format!("    {line}"));
-        if last.len() > LAST_LINES {
-            last.pop_front();
-        }
-    }
-    last.into_iter().collect::<Vec<_>>().join("\n")
 }
