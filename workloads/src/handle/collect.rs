@@ -79,6 +79,17 @@ impl WorkloadHandle {
         self.members.iter_mut().for_each(Member::join);
     }
 
+    /// Interrupts everyone of `handles` until they have left, or `patience` is over.
+    pub(crate) fn let_leave(handles: &mut [&mut Self], patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while handles.iter().any(|handle| handle.is_inhabited()) && Instant::now() < deadline {
+            handles.iter_mut().for_each(|handle| handle.interrupt_all());
+            if Self::poll_any(handles, &[], INTERRUPT_EVERY).is_err() {
+                return;
+            }
+        }
+    }
+
     fn is_inhabited(&self) -> bool {
         self.members.iter().any(|member| !member.has_ended())
             || self.processes.iter().any(|process| !process.has_ended())
