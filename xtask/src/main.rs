@@ -17,6 +17,7 @@ mod kernel;
 mod qemu;
 mod report;
 mod run;
+mod scheduler;
 mod sys;
 
 use clap::Parser as _;

@@ -15,3 +15,4 @@ pub(crate) mod vm;
 mod deterministic;
 mod input;
 mod repeat;
+mod schedulers;
