@@ -7,5 +7,6 @@ mod expectations;
 mod hunts;
 mod repeats;
 mod scenarios;
+mod schedulers;
 mod schedules;
 mod steps;

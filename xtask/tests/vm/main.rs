@@ -12,6 +12,7 @@ mod main_job;
 mod malformed;
 mod modes;
 mod observed;
+mod schedulers;
 mod topology;
 mod transport;
 mod types_cache;
