@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_PER_WORKER: Duration = Duration::from_millis(10);
 /// How long they may take under a sched_ext scheduler. Who it starves leaves when it is gone.
 const PATIENCE_WITH_SCHEDULER: Duration = Duration::from_secs(2);
+/// How long they may take to the gate under one.
+const GATE_WITH_SCHEDULER: Duration = Duration::from_secs(60);
 
 /// A crew that runs.
 struct Running {
@@ -169,6 +171,8 @@ impl<'a> Stage<'a> {
             first_worker: crew.first_worker,
             phases: phases(self.plan.steps.len()),
             options: &self.options,
+            // Longer than any watchdog of sched_ext, which says what the matter is.
+            patience: self.keeper.is_some().then_some(GATE_WITH_SCHEDULER),
         };
         let handle = WorkloadHandle::muster(&muster).map_err(|e| e.to_string())?;
         // In the list before it can fail to be moved, so that its workers are reported.
