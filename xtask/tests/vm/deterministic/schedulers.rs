@@ -142,7 +142,7 @@ fn a_scheduler_is_stopped_started_and_replaced_while_workers_run() {
         {"name":"other","ops":[{"ReplaceScheduler":{}}]}]}"#;
     let report = under(scenario, &[]).expect("pass", 0);
     let swaps = report["record"]["swaps"].as_array().unwrap();
-    let ends: Vec<_> = swaps.iter().map(|swap| [!swap["from"].is_null(), !swap["to"].is_null()]);
+    let ends = swaps.iter().map(|swap| [!swap["from"].is_null(), !swap["to"].is_null()]);
     let ends: Vec<_> = ends.collect();
     assert_eq!(ends, [[true, false], [false, true], [true, true]]);
     assert_eq!(swaps[1]["enable_seq"], serde_json::json!([1, 2]));
