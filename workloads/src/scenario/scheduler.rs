@@ -79,3 +79,59 @@ impl Scenario {
         Ok(names)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(ops: &str, hold: &str, at_start: bool) -> Result<Vec<String>, String> {
+        let text = format!(
+            r#"{{"duration":"2s","steps":[{{"hold":{{"Time":"1s"}}}},{{"hold":{hold},"ops":[{ops}]}}]}}"#
+        );
+        let scenario = Scenario::parse(&text).map_err(|error| error.to_string())?;
+        let names = scenario.schedulers(at_start);
+        let names = names.map_err(|broken| format!("{}: {}", broken.path, broken.why))?;
+        Ok(names.into_iter().map(|name| name.unwrap_or("default").to_owned()).collect())
+    }
+
+    const REST: &str = r#""Rest""#;
+    const STOP: &str = r#""StopScheduler""#;
+
+    #[test]
+    fn steps_say_which_schedulers_must_be_there() {
+        let replace = r#"{"ReplaceScheduler":{"name":"scx_a","args":["-v"]}}"#;
+        let start = r#"{"StartScheduler":{}}"#;
+        let all = names(&[replace, STOP, start].join(","), REST, true).unwrap();
+        assert_eq!(all, ["default", "scx_a"]);
+        let named = r#"{"StartScheduler":{"name":"scx_a"}}"#;
+        assert_eq!(names(named, REST, false).unwrap(), ["scx_a"]);
+    }
+
+    #[test]
+    fn what_cannot_work_at_its_point_is_refused_by_its_path() {
+        let refused = |ops: &str, hold: &str, at_start: bool, path: &str| {
+            let why = names(ops, hold, at_start).unwrap_err();
+            assert!(why.starts_with(&format!("steps[1].{path}: ")), "{why}");
+        };
+        let start = r#"{"StartScheduler":{"name":"a"}}"#;
+        refused(STOP, REST, false, "ops[0].StopScheduler");
+        refused(start, REST, true, "ops[0].StartScheduler");
+        refused(&[STOP, STOP].join(","), REST, true, "ops[1].StopScheduler");
+        refused(r#"{"StartScheduler":{}}"#, REST, false, "ops[0].StartScheduler");
+        // The second round finds what the first one left.
+        refused(STOP, r#"{"Loop":{"interval":"100ms"}}"#, true, "ops[0].StopScheduler");
+    }
+
+    #[test]
+    fn arguments_have_bounds() {
+        let choice = |args: &[&str]| SchedulerChoice {
+            name: None,
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        };
+        choice(&["-v", "--slice-us=5000"]).validate().unwrap();
+        assert_eq!(choice(&["a\0b"]).validate().unwrap_err().path, "args");
+        assert_eq!(choice(&[""]).validate().unwrap_err().path, "args");
+        let nameless = SchedulerChoice { name: Some(String::new()), args: Vec::new() };
+        assert_eq!(nameless.validate().unwrap_err().path, "name");
+    }
+}
