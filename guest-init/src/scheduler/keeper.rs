@@ -65,7 +65,7 @@ impl Keeper {
             true => Running::start(scheduler, life.clone(), &self.streams),
             false => Err("this kernel has no /sys/kernel/sched_ext".into()),
         };
-        let running = running.map_err(|why| {
+        let running = running.inspect_err(|why| {
             let exit = SchedulerExit {
                 kind: ExitKind::NotAttached,
                 message: Some(why.clone()),
@@ -74,7 +74,6 @@ impl Keeper {
                 ..SchedulerExit::default()
             };
             self.lives.push(SchedulerLife { exit, ..life });
-            why
         })?;
         let attached = self.running.insert(running).attach(self.log.as_ref());
         attached.ok_or_else(|| {
