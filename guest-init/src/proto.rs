@@ -1,6 +1,12 @@
 //! What crosses the serial line, in one place with one version. Written by the guest, read by
 //! the host; [`crate::frame`] carries it.
 
+mod scheduler;
+
+pub use scheduler::{
+    Carried, EndedBy, ExitKind, OutputLine, SchedulerExit, SchedulerLife, SchedulerOutput,
+};
+
 use serde::{Deserialize, Serialize};
 use workloads::{RunRecord, Scenario, WorkerReport};
 
@@ -39,10 +45,14 @@ pub mod initramfs {
     pub const SCENARIO: &str = "/scenario.json";
     /// Kernel modules, loaded in the order of their names.
     pub const MODULES: &str = "/modules";
+    /// The sched_ext schedulers that it carries, as a list of [`super::Carried`].
+    pub const SCHEDULERS: &str = "/schedulers.json";
+    /// A folder for each of them.
+    pub const SCHEDULER_FILES: &str = "/schedulers";
 }
 
 /// One message. The stream is hello, plan, any number of the middle ones, the record, a report
-/// per worker, end.
+/// per worker, each scheduler with what they wrote, end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
@@ -82,6 +92,10 @@ pub enum Message {
     Record(Box<RunRecord>),
     /// One worker's report.
     Worker(Box<WorkerReport>),
+    /// A sched_ext scheduler that was started.
+    Scheduler(Box<SchedulerLife>),
+    /// What the schedulers wrote.
+    SchedulerOutput(SchedulerOutput),
     /// Nothing follows.
     End(End),
 }

@@ -3,12 +3,15 @@
 
 use crate::facts;
 use crate::proto::{End, Message};
+use crate::scheduler::Keeper;
 use crate::storage::{Disk, difference};
 use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
-use workloads::{Event, Plan, RunOptions, Scenario, become_supervisor, monotonic_ns};
+use workloads::{
+    Event, Plan, RunOptions, RunOutcome, Scenario, SchedulerKeeper, become_supervisor, monotonic_ns,
+};
 
 /// Status of a runner that could not go on and has said why.
 const EXIT_FAILED: i32 = 1;
@@ -19,6 +22,7 @@ pub(crate) fn main(
     plan: &Plan,
     options: &RunOptions,
     disk: Option<&Disk>,
+    mut keeper: Option<Keeper>,
     pipe: OwnedFd,
 ) -> i32 {
     let pipe = File::from(pipe);
@@ -29,8 +33,18 @@ pub(crate) fn main(
         out.borrow_mut().note(text);
     }
     let before = disk.and_then(Disk::counters);
-    let outcome =
-        workloads::run(scenario, plan, options, &mut |event| out.borrow_mut().event(&event));
+    let begun = keeper.as_mut().map_or(Ok(()), |keeper| {
+        out.borrow_mut().stage("attaching the scheduler");
+        keeper.begin()
+    });
+    let outcome = match begun {
+        Err(why) => RunOutcome { error: Some(why), ..RunOutcome::default() },
+        Ok(()) => {
+            let keeper = keeper.as_mut().map(|keeper| keeper as &mut dyn SchedulerKeeper);
+            let mut on_event = |event| out.borrow_mut().event(&event);
+            workloads::run_under(keeper, scenario, plan, options, &mut on_event)
+        }
+    };
     let after = disk.and_then(Disk::counters);
     let used = before.zip(after).map(|(before, after)| difference(before, after));
     let status = if outcome.error.is_none() { 0 } else { EXIT_FAILED };
@@ -44,6 +58,9 @@ pub(crate) fn main(
     out.send(&Message::Record(Box::new(outcome.record)));
     for report in outcome.workers {
         out.send(&Message::Worker(Box::new(report)));
+    }
+    for life in keeper.map(Keeper::into_lives).unwrap_or_default() {
+        out.send(&Message::Scheduler(Box::new(life)));
     }
     out.send(&Message::End(end));
     status

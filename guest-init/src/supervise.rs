@@ -3,11 +3,12 @@
 
 use crate::port::Port;
 use crate::proto::{Message, Plan, args};
+use crate::scheduler::{Keeper, Scribe};
 use crate::storage::{Disk, argument};
-use crate::{facts, modules, runner, source};
+use crate::{facts, modules, runner, scheduler, source};
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -20,6 +21,8 @@ use workloads::{
 /// The host calls a guest hung that is silent for many of these.
 const BEAT: Duration = Duration::from_millis(500);
 const READ_CHUNK: usize = 64 << 10;
+/// How the runner's last line begins.
+const END: &str = r#"{"kind":"end","#;
 
 /// Runs the guest's one scenario. An error is one that the runner could not report itself.
 pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Result<()> {
@@ -50,12 +53,35 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
     let schedule_hash = argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH);
     let options = RunOptions { io, cgroups: cgroup_root().ok(), schedule_hash };
-    let runner = fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), writer));
-    relay(port, runner.context("fork of the runner failed")?, reader)
+    let (mut scribe, keeper) = schedulers()?;
+    let runner =
+        fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), keeper, writer));
+    let runner = runner.context("fork of the runner failed")?;
+    let relayed = relay(port, runner, reader, scribe.as_mut());
+    // A runner that was killed could not say that it had ended.
+    if relayed.is_err() {
+        scribe.iter_mut().for_each(|scribe| scribe.send(port));
+    }
+    relayed
+}
+
+/// What keeps schedulers and their output, if the image carries any.
+fn schedulers() -> Result<(Option<Scribe>, Option<Keeper>)> {
+    let carried = scheduler::carried()?;
+    if carried.is_empty() {
+        return Ok((None, None));
+    }
+    let (scribe, streams) = Scribe::new().context("pipe2(scheduler output) failed")?;
+    Ok((Some(scribe), Some(Keeper::new(carried, streams))))
 }
 
 /// Passes lines on until the runner is gone, then says whether it had said all.
-fn relay(port: &mut Port, runner: Pid, pipe: OwnedFd) -> Result<()> {
+fn relay(
+    port: &mut Port,
+    runner: Pid,
+    pipe: OwnedFd,
+    mut scribe: Option<&mut Scribe>,
+) -> Result<()> {
     fcntl_setfl(&pipe, OFlags::NONBLOCK).context("fcntl(runner pipe) failed")?;
     // The end of the pipe would not let poll sleep, and a PID 1 that spins keeps a runner of the
     // same priority from ever ending on its CPU: then only its end is waited for.
@@ -67,7 +93,8 @@ fn relay(port: &mut Port, runner: Pid, pipe: OwnedFd) -> Result<()> {
         let status = reap(runner);
         // Read after the reaping: what a dead runner wrote is in the pipe by then.
         open = open && drain(&pipe, &mut lines);
-        pass_on(port, &mut lines);
+        scribe.iter_mut().for_each(|scribe| scribe.take());
+        pass_on(port, &mut lines, scribe.as_deref_mut());
         match status {
             Some(status) if status.exit_status().is_some() => return Ok(()),
             Some(status) => {
@@ -80,7 +107,8 @@ fn relay(port: &mut Port, runner: Pid, pipe: OwnedFd) -> Result<()> {
             next_beat = Instant::now() + BEAT;
         }
         let timeout = next_beat.saturating_duration_since(Instant::now());
-        wait_readable(open.then_some(&pipe), &ended, timeout);
+        let written = scribe.iter().flat_map(|scribe| scribe.descriptors());
+        wait_readable(open.then_some(&pipe), &ended, written, timeout);
     }
 }
 
@@ -109,24 +137,33 @@ fn drain(pipe: &OwnedFd, lines: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Sends the whole lines of `lines` and keeps the rest.
-fn pass_on(port: &mut Port, lines: &mut Vec<u8>) {
+/// Sends the whole lines of `lines` and keeps the rest. What schedulers wrote goes before the end.
+fn pass_on(port: &mut Port, lines: &mut Vec<u8>, mut scribe: Option<&mut Scribe>) {
     let Some(end) = lines.iter().rposition(|byte| *byte == b'\n') else { return };
     let rest = lines.split_off(end + 1);
     for line in std::mem::replace(lines, rest).split(|byte| *byte == b'\n') {
         match std::str::from_utf8(line) {
             Ok("") | Err(_) => {}
-            Ok(json) => port.send_json(json),
+            Ok(json) => {
+                if json.starts_with(END) {
+                    scribe.iter_mut().for_each(|scribe| scribe.send(port));
+                }
+                port.send_json(json);
+            }
         }
     }
 }
 
-/// Waits for the runner to write or end, at most `timeout`.
-fn wait_readable(pipe: Option<&OwnedFd>, ended: &OwnedFd, timeout: Duration) {
+/// Waits for the runner to write or end, or a scheduler to write, at most `timeout`.
+fn wait_readable<'a>(
+    pipe: Option<&'a OwnedFd>,
+    ended: &'a OwnedFd,
+    written: impl Iterator<Item = BorrowedFd<'a>>,
+    timeout: Duration,
+) {
     let timeout = Timespec::try_from(timeout).ok();
-    let fds = [Some(ended), pipe].into_iter().flatten();
-    let mut fds: Vec<_> =
-        fds.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
+    let fds = [Some(ended), pipe].into_iter().flatten().map(|fd| fd.as_fd()).chain(written);
+    let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
     // An error ends the wait early, and the loop looks again.
     let _ = poll(&mut fds, timeout.as_ref());
 }

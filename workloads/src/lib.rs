@@ -59,11 +59,12 @@ pub use list::{format as list_text, parse as parse_list};
 pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
 pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
 pub use run::{
-    CgroupUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, StepRecord, run,
+    CgroupUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, SchedulerKeeper,
+    StepRecord, SwapRecord, run, run_under,
 };
 pub use scenario::{
-    CgroupDef, CpuKnobs, CpuMax, Hold, Machine, MemoryKnobs, Op, Scenario, ScenarioError, Size,
-    Step,
+    CgroupDef, CpuKnobs, CpuMax, Hold, Machine, MemoryKnobs, Op, Scenario, ScenarioError,
+    SchedulerChoice, Size, Step,
 };
 pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};

@@ -147,6 +147,13 @@ pub(crate) struct GuestArgs {
     /// Let console lines that match this pass; recorded in the report; may be repeated.
     #[arg(long, value_name = "REGEX")]
     pub(crate) allow_splat: Vec<Regex>,
+    /// sched_ext scheduler that runs from before the workload to after it: an executable, or a name
+    /// from images/schedulers.toml.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) scheduler: Option<String>,
+    /// The scheduler's arguments.
+    #[arg(last = true, value_name = "ARGS", requires = "scheduler")]
+    pub(crate) scheduler_args: Vec<String>,
 }
 
 #[derive(Debug, Args)]

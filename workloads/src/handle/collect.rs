@@ -16,11 +16,19 @@ const THREAD_PATIENCE: Duration = Duration::from_secs(5);
 
 impl WorkloadHandle {
     /// Returns when every worker waits at the gate or has died on the way.
-    pub(super) fn wait_ready(&mut self) -> Result<(), SpawnError> {
-        while self.members.iter().any(|member| !member.is_ready() && !member.has_ended()) {
+    pub(super) fn wait_ready(&mut self, patience: Option<Duration>) -> Result<(), SpawnError> {
+        let began = Instant::now();
+        loop {
+            let on_the_way = |member: &&Member| !member.is_ready() && !member.has_ended();
+            let workers = self.members.iter().filter(on_the_way).count();
+            if workers == 0 {
+                return Ok(());
+            }
+            if let Some(patience) = patience.filter(|patience| began.elapsed() > *patience) {
+                return Err(SpawnError::Starved { workers, patience });
+            }
             self.poll(Duration::from_secs(1))?;
         }
-        Ok(())
     }
 
     /// Waits for news of any worker, at most `timeout`, and takes it.
@@ -77,6 +85,17 @@ impl WorkloadHandle {
             }
         }
         self.members.iter_mut().for_each(Member::join);
+    }
+
+    /// Interrupts everyone of `handles` until they have left, or `patience` is over.
+    pub(crate) fn let_leave(handles: &mut [&mut Self], patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while handles.iter().any(|handle| handle.is_inhabited()) && Instant::now() < deadline {
+            handles.iter_mut().for_each(|handle| handle.interrupt_all());
+            if Self::poll_any(handles, &[], INTERRUPT_EVERY).is_err() {
+                return;
+            }
+        }
     }
 
     fn is_inhabited(&self) -> bool {

@@ -70,6 +70,17 @@ pub enum SpawnError {
     /// A `Custom` function that this program does not have.
     #[error("no function is registered for Custom `{0}`; link it into guest-init with `register`")]
     Unregistered(String),
+    /// Under a sched_ext scheduler: without a limit a run would wait for ever for whom it starves.
+    #[error(
+        "{workers} workers did not come to the start gate within {patience:?}: the sched_ext \
+         scheduler gives them no CPU"
+    )]
+    Starved {
+        /// How many.
+        workers: usize,
+        /// How long they had.
+        patience: Duration,
+    },
     /// A system call failed.
     #[error("{op} failed: {errno}{hint}")]
     Sys {
@@ -92,6 +103,8 @@ pub(crate) struct Muster<'a> {
     /// Phases that the run will go through.
     pub(crate) phases: usize,
     pub(crate) options: &'a SpawnOptions,
+    /// How long they may take to the gate; for ever if there is no limit.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// Running workers. Every one of them yields exactly one report.

@@ -44,6 +44,7 @@ impl WorkloadHandle {
             first_worker: 0,
             phases: 1,
             options,
+            patience: None,
         })
     }
 
@@ -65,7 +66,7 @@ impl WorkloadHandle {
                 group.into_iter().try_for_each(|post| handle.start_thread(post))
             })?;
         }
-        handle.wait_ready()?;
+        handle.wait_ready(muster.patience)?;
         Ok(handle)
     }
 
@@ -348,6 +349,7 @@ mod tests {
             first_worker: 0,
             phases: 1,
             options: &SpawnOptions::default(),
+            patience: None,
         };
         let handle = WorkloadHandle::muster(&muster).unwrap();
         let reports = handle.stop_and_collect(Duration::from_secs(5));

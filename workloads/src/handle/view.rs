@@ -10,7 +10,7 @@ use crate::run::Subject;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -79,16 +79,18 @@ impl WorkloadHandle {
         Ok(())
     }
 
-    /// Waits for news of any worker of any of `handles`, at most `timeout`, and takes it.
-    pub(crate) fn poll_any<'a>(
-        handles: impl Iterator<Item = &'a mut Self>,
+    /// Waits for news of any worker of any of `handles`, at most `timeout`, and takes it; what is
+    /// `beside` them ends the wait too.
+    pub(crate) fn poll_any(
+        handles: &mut [&mut Self],
+        beside: &[BorrowedFd<'_>],
         timeout: Duration,
     ) -> Result<(), SpawnError> {
-        let mut handles: Vec<&mut Self> = handles.collect();
         let timeout = Timespec::try_from(timeout).ok();
-        let mut fds: Vec<_> = handles
-            .iter()
-            .map(|handle| PollFd::from_borrowed_fd(handle.epoll.as_fd(), PollFlags::IN))
+        let own = handles.iter().map(|handle| handle.epoll.as_fd());
+        let mut fds: Vec<_> = own
+            .chain(beside.iter().copied())
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

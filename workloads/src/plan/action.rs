@@ -1,6 +1,7 @@
 //! What an operation comes to: single things that the runner does, with everything resolved.
 
 use crate::config::Placement;
+use crate::scenario::SchedulerChoice;
 
 /// One thing to do. Crews and steps are named by their index in the plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,4 +57,6 @@ pub(crate) enum Action {
         path: String,
         value: String,
     },
+    /// Stops the sched_ext scheduler, if one runs, and starts this one.
+    Scheduler(Option<SchedulerChoice>),
 }

@@ -116,6 +116,11 @@ impl Plan {
         }
     }
 
+    /// How often a step starts a sched_ext scheduler.
+    pub fn scheduler_starts(&self) -> usize {
+        self.actions().filter(|action| matches!(action, Action::Scheduler(Some(_)))).count()
+    }
+
     fn actions(&self) -> impl Iterator<Item = &Action> {
         let rounds = self.steps.iter().flat_map(|step| &step.rounds);
         let later = rounds.flat_map(|round| &round.ops).flat_map(|op| &op.actions);

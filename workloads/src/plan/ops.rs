@@ -55,6 +55,11 @@ impl State {
                 knob(SYSCTLS, name, &path, value)
             }
             Op::SchedKnob { name, value } => knob(SCHED_KNOBS, name, name, value),
+            Op::StopScheduler => Ok(vec![Action::Scheduler(None)]),
+            Op::StartScheduler(choice) | Op::ReplaceScheduler(choice) => {
+                choice.validate()?;
+                Ok(vec![Action::Scheduler(Some(choice.clone()))])
+            }
         }
     }
 

@@ -31,6 +31,8 @@ impl Plan {
                 format!("CPU {id} goes {}", if *online { "on line" } else { "off line" })
             }
             Action::Knob { path, value } => format!("{path} = {value}"),
+            Action::Scheduler(None) => "the sched_ext scheduler is stopped".into(),
+            Action::Scheduler(Some(choice)) => format!("sched_ext scheduler: {choice}"),
         };
         vec![one]
     }
@@ -73,7 +75,8 @@ mod tests {
                 {"AddCgroup":{"name":"c/d","works":[{"num_workers":2,"work_type":"PipeIo"}]}},
                 {"RemoveCgroup":"c/d"},{"Stop":"b"},
                 {"CpuOffline":1},{"CpuOnline":1},
-                {"Sysctl":{"name":"kernel.x","value":"1"}}]},{}]}"#;
+                {"Sysctl":{"name":"kernel.x","value":"1"}},
+                {"ReplaceScheduler":{"name":"scx_x","args":["-v"]}},"StopScheduler"]},{}]}"#;
         let plan = Scenario::parse(text).unwrap().plan(&Topology::flat(2)).unwrap();
         let ops = &plan.steps[0].rounds[0].ops;
         let changes: Vec<_> = ops.iter().map(|op| plan.changes(op).join("; ")).collect();
@@ -92,6 +95,8 @@ mod tests {
                 "CPU 1 goes off line",
                 "CPU 1 goes on line",
                 "/proc/sys/kernel/x = 1",
+                "sched_ext scheduler: scx_x -v",
+                "the sched_ext scheduler is stopped",
             ]
         );
     }

@@ -1,6 +1,7 @@
 //! Runs one planned scenario on this machine from the first cgroup to the last report. Called by
 //! the guest's runner and by `xtask host`.
 
+mod keeper;
 mod record;
 mod sample;
 mod schedule;
@@ -8,9 +9,10 @@ mod stage;
 mod steps;
 mod usage;
 
-pub use record::{CgroupUse, RunRecord, ScheduleRecord, StepRecord};
+pub use keeper::SchedulerKeeper;
+pub use record::{CgroupUse, RunRecord, ScheduleRecord, StepRecord, SwapRecord};
 
-use crate::handle::{IoPlace, SpawnError};
+use crate::handle::IoPlace;
 use crate::plan::Plan;
 use crate::report::WorkerReport;
 use crate::scenario::Scenario;
@@ -83,7 +85,18 @@ pub fn run(
     options: &RunOptions,
     on_event: &mut dyn FnMut(Event),
 ) -> RunOutcome {
-    let mut stage = Stage::new(scenario, plan, options);
+    run_under(None, scenario, plan, options, on_event)
+}
+
+/// As [`run`], under the sched_ext scheduler of `keeper`.
+pub fn run_under<'a>(
+    keeper: Option<&'a mut dyn SchedulerKeeper>,
+    scenario: &Scenario,
+    plan: &'a Plan,
+    options: &RunOptions,
+    on_event: &mut dyn FnMut(Event),
+) -> RunOutcome {
+    let mut stage = Stage::new(keeper, scenario, plan, options);
     let error = play(&mut stage, scenario, on_event).err();
     on_event(Event::Stopping);
     stage.close(error)
@@ -100,7 +113,7 @@ fn play(
     on_event(Event::Ready { pids: stage.pids() });
     stage.open_gate();
     if !scenario.warmup.is_zero() {
-        stage.wait_until(Instant::now() + scenario.warmup, &mut |_| ()).map_err(sentence)?;
+        stage.wait_until(Instant::now() + scenario.warmup, &mut |_| ())?;
         stage.restart_measurement();
     }
     on_event(Event::Measuring);
@@ -118,9 +131,5 @@ fn measure(
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(), String> {
     let until = stage.began + duration;
-    stage.wait_until(until, on_event).map_err(sentence)
-}
-
-fn sentence(error: SpawnError) -> String {
-    error.to_string()
+    stage.wait_until(until, on_event)
 }

@@ -21,6 +21,9 @@ pub struct RunRecord {
     /// Its context switches, if it was asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleRecord>,
+    /// Changes of the sched_ext scheduler by steps, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swaps: Vec<SwapRecord>,
     /// Settings that this kernel does not have, and so were not made.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<String>,
@@ -68,6 +71,27 @@ pub struct StepRecord {
     /// What each cgroup used while it was held, by path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub cgroups: BTreeMap<String, CgroupUse>,
+}
+
+/// A sched_ext scheduler that was stopped, started or replaced by a step.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct SwapRecord {
+    /// When it began, from the start of the measurement.
+    pub at_ns: u64,
+    /// The one that was stopped, by its name; none if none ran.
+    pub from: Option<String>,
+    /// The one that was started; none if none was.
+    pub to: Option<String>,
+    /// From the signal to the end of the one that was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_ns: Option<u64>,
+    /// From the start of the other one to its being enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attach_ns: Option<u64>,
+    /// `/sys/kernel/sched_ext/enable_seq` before and after.
+    pub enable_seq: [u64; 2],
 }
 
 /// What a cgroup used between two readings of `cpu.stat`. The kernel brings a running task's

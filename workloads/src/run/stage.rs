@@ -1,16 +1,17 @@
 //! The running scenario: crews behind their handles, cgroups, and every action on them. Called by
 //! `run` and `steps`.
 
-use super::record::{RunRecord, ScheduleRecord};
+use super::keeper::SchedulerKeeper;
+use super::record::{RunRecord, ScheduleRecord, SwapRecord};
 use super::sample::Subject;
 use super::schedule::Recorder;
 use super::{Event, RunOptions, RunOutcome, TICK, usage};
 use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
-use crate::handle::{Muster, SpawnError, SpawnOptions, WorkloadHandle};
+use crate::handle::{Muster, SpawnOptions, WorkloadHandle};
 use crate::plan::{Action, Plan, ROOT, above};
 use crate::report::{StepReport, WorkerReport};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, SchedulerChoice};
 use crate::worker::phases;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -20,6 +21,10 @@ use std::time::{Duration, Instant};
 /// How long workers may take to leave, plus something for each, since all of them report at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_PER_WORKER: Duration = Duration::from_millis(10);
+/// How long they may take under a sched_ext scheduler. Who it starves leaves when it is gone.
+const PATIENCE_WITH_SCHEDULER: Duration = Duration::from_secs(2);
+/// How long they may take to the gate under one.
+const GATE_WITH_SCHEDULER: Duration = Duration::from_secs(60);
 
 /// A crew that runs.
 struct Running {
@@ -30,6 +35,7 @@ struct Running {
 /// Everything that a run has made.
 pub(super) struct Stage<'a> {
     pub(super) plan: &'a Plan,
+    keeper: Option<&'a mut dyn SchedulerKeeper>,
     options: SpawnOptions,
     cgroups: Option<Cgroups>,
     /// Paths of those that are there.
@@ -52,7 +58,12 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(scenario: &Scenario, plan: &'a Plan, options: &RunOptions) -> Self {
+    pub(super) fn new(
+        keeper: Option<&'a mut dyn SchedulerKeeper>,
+        scenario: &Scenario,
+        plan: &'a Plan,
+        options: &RunOptions,
+    ) -> Self {
         let mut record = RunRecord::default();
         let opened = options.schedule_hash.then(Recorder::open);
         let schedule = opened.and_then(|opened| {
@@ -62,6 +73,7 @@ impl<'a> Stage<'a> {
         });
         Self {
             plan,
+            keeper,
             options: SpawnOptions {
                 seed: scenario.seed,
                 iterations: scenario.iterations,
@@ -128,6 +140,7 @@ impl<'a> Stage<'a> {
             }
             Action::Cpu { id, online } => self.set_online(*id, *online),
             Action::Knob { path, value } => write_file(path, value),
+            Action::Scheduler(to) => self.swap_scheduler(to.as_ref()),
         }
     }
 
@@ -158,6 +171,8 @@ impl<'a> Stage<'a> {
             first_worker: crew.first_worker,
             phases: phases(self.plan.steps.len()),
             options: &self.options,
+            // Longer than any watchdog of sched_ext, which says what the matter is.
+            patience: self.keeper.is_some().then_some(GATE_WITH_SCHEDULER),
         };
         let handle = WorkloadHandle::muster(&muster).map_err(|e| e.to_string())?;
         // In the list before it can fail to be moved, so that its workers are reported.
@@ -203,6 +218,15 @@ impl<'a> Stage<'a> {
         } else {
             self.offline.push(id)
         }
+        Ok(())
+    }
+
+    fn swap_scheduler(&mut self, to: Option<&SchedulerChoice>) -> Result<(), String> {
+        let keeper = self.keeper.as_mut().ok_or("there is no sched_ext scheduler in this run")?;
+        let began_ns = self.began_ns;
+        let swapped = keeper.swap(to)?;
+        let at_ns = swapped.at_ns.saturating_sub(began_ns);
+        self.record.swaps.push(SwapRecord { at_ns, ..swapped });
         Ok(())
     }
 
@@ -278,11 +302,14 @@ impl<'a> Stage<'a> {
         &mut self,
         deadline: Instant,
         on_event: &mut dyn FnMut(Event),
-    ) -> Result<(), SpawnError> {
+    ) -> Result<(), String> {
         let stepped = !self.plan.steps.is_empty();
         let mut next_tick = Instant::now() + TICK;
         loop {
             self.schedule.iter_mut().for_each(Recorder::relieve);
+            if let Some(keeper) = &mut self.keeper {
+                keeper.attend()?;
+            }
             let now = Instant::now();
             let ended = self.crews.iter().flatten().map(|crew| crew.handle.census());
             let (running, ended) =
@@ -296,9 +323,25 @@ impl<'a> Stage<'a> {
                 on_event(Event::Tick { elapsed: self.began.elapsed(), iterations, ended });
                 next_tick = now + TICK;
             }
-            let handles = self.crews.iter_mut().flatten().map(|crew| &mut crew.handle);
-            WorkloadHandle::poll_any(handles, deadline.min(next_tick) - now)?;
+            let beside = self.keeper.as_ref().map(|keeper| keeper.descriptors());
+            let mut handles: Vec<_> =
+                self.crews.iter_mut().flatten().map(|crew| &mut crew.handle).collect();
+            let timeout = deadline.min(next_tick) - now;
+            WorkloadHandle::poll_any(&mut handles, &beside.unwrap_or_default(), timeout)
+                .map_err(|error| error.to_string())?;
         }
+    }
+
+    /// Lets workers that were told to stop leave under the scheduler that they ran under, then stops
+    /// that.
+    fn end_scheduler(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let mut handles: Vec<_> =
+            self.crews.iter_mut().flatten().map(|crew| &mut crew.handle).collect();
+        let workers = u32::try_from(self.plan.total_workers()).unwrap_or(u32::MAX);
+        let patience = PATIENCE_WITH_SCHEDULER + PATIENCE_PER_WORKER * workers;
+        WorkloadHandle::let_leave(&mut handles, patience);
+        keeper.end();
     }
 
     /// Stops everyone, takes everything away and says what came of it.
@@ -315,6 +358,7 @@ impl<'a> Stage<'a> {
             errors
                 .extend(self.cgroups().and_then(|cgroups| cgroups.thaw(&path).map_err(text)).err());
         }
+        self.end_scheduler();
         self.stop(&everyone);
         for cpu in std::mem::take(&mut self.offline) {
             errors.extend(self.set_online(cpu, true).err());

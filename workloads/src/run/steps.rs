@@ -8,7 +8,6 @@ use super::{Event, usage};
 use crate::clock::monotonic_ns;
 use crate::plan::{PlannedStep, Round};
 use crate::worker::phase_of_ops;
-use std::time::Instant;
 
 /// Plays all steps to the end of the last one.
 pub(super) fn play(stage: &mut Stage<'_>, on_event: &mut dyn FnMut(Event)) -> Result<(), String> {
@@ -38,10 +37,10 @@ fn play_one(
     let held_ns = monotonic_ns();
     stage.enter_phase(phase_of_ops(index) + 1);
     for round in rounds {
-        wait(stage, stage.began + round.at, on_event)?;
+        stage.wait_until(stage.began + round.at, on_event)?;
         do_round(stage, round)?;
     }
-    wait(stage, stage.began + step.ends, on_event)?;
+    stage.wait_until(stage.began + step.ends, on_event)?;
     let ended_ns = monotonic_ns();
     let end = sample::read(&stage.subjects());
     let used = usage::between(&cgroups, &stage.read_usage());
@@ -60,12 +59,4 @@ fn play_one(
 
 fn do_round(stage: &mut Stage<'_>, round: &Round) -> Result<(), String> {
     round.ops.iter().try_for_each(|op| stage.do_all(&op.title, &op.actions))
-}
-
-fn wait(
-    stage: &mut Stage<'_>,
-    until: Instant,
-    on_event: &mut dyn FnMut(Event),
-) -> Result<(), String> {
-    stage.wait_until(until, on_event).map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@
 mod cgroup;
 mod locate;
 mod machine;
+mod scheduler;
 mod schema_key;
 mod size;
 mod step;
@@ -12,6 +13,7 @@ mod swap;
 pub(crate) use cgroup::DEFAULT_WEIGHT;
 pub use cgroup::{CgroupDef, CpuKnobs, CpuMax, MemoryKnobs};
 pub use machine::Machine;
+pub use scheduler::SchedulerChoice;
 pub use size::Size;
 pub use step::{Hold, Op, Step};
 

@@ -2,6 +2,7 @@
 //! JSON, judged by `plan`, done by `run`.
 
 use super::cgroup::{CgroupDef, CpuKnobs};
+use super::scheduler::SchedulerChoice;
 use crate::config::{AffinityIntent, CpusetSpec, WorkSpec};
 use crate::expect::StepExpect;
 use crate::human::{HumanTime, OptionalTime};
@@ -130,6 +131,12 @@ pub enum Op {
         /// What is written.
         value: String,
     },
+    /// Stops the sched_ext scheduler; the fair class takes over.
+    StopScheduler,
+    /// Starts a sched_ext scheduler where none runs, and waits until it is attached.
+    StartScheduler(SchedulerChoice),
+    /// Stops the sched_ext scheduler and starts another one.
+    ReplaceScheduler(SchedulerChoice),
 }
 
 fn root() -> String {
@@ -156,6 +163,9 @@ impl Op {
             Self::CpuOnline(_) => "CpuOnline",
             Self::Sysctl { .. } => "Sysctl",
             Self::SchedKnob { .. } => "SchedKnob",
+            Self::StopScheduler => "StopScheduler",
+            Self::StartScheduler(_) => "StartScheduler",
+            Self::ReplaceScheduler(_) => "ReplaceScheduler",
         }
     }
 
@@ -163,7 +173,13 @@ impl Op {
     pub fn changes_machine(&self) -> bool {
         matches!(
             self,
-            Self::CpuOffline(_) | Self::CpuOnline(_) | Self::Sysctl { .. } | Self::SchedKnob { .. }
+            Self::CpuOffline(_)
+                | Self::CpuOnline(_)
+                | Self::Sysctl { .. }
+                | Self::SchedKnob { .. }
+                | Self::StopScheduler
+                | Self::StartScheduler(_)
+                | Self::ReplaceScheduler(_)
         )
     }
 }

@@ -93,7 +93,9 @@ fn check_hashes(manifest: &Manifest, members: &Members) -> Result<()> {
     for needed in MEMBERS.iter().filter(|needed| needed.is_needed) {
         member(members, needed.name)?;
     }
-    if members.contains_key(KERNEL) != members.contains_key(INITRAMFS) {
+    // Schedulers are in the initramfs alone.
+    let with_image = members.contains_key(KERNEL) || !manifest.boot.schedulers.is_empty();
+    if with_image != members.contains_key(INITRAMFS) {
         return Err(foreign("it has a kernel or an initramfs, but not both").into());
     }
     let by_disk = manifest.boot.scenario_via == ConfigVia::Disk;

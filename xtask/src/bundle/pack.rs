@@ -97,6 +97,9 @@ fn parts(run: &Path, note: Option<String>, with_kernel: bool) -> Result<Parts> {
     members.insert(INIT, image::init_of(&initramfs)?);
     if with_kernel {
         members.insert(KERNEL, booted(&host.kernel_image, &boot.kernel.sha256)?);
+    }
+    // Schedulers are nowhere else.
+    if with_kernel || !boot.schedulers.is_empty() {
         members.insert(INITRAMFS, initramfs);
     }
     let ended_by_itself = host.ended_by_itself.unwrap_or(false);

@@ -3,6 +3,8 @@
 
 use super::manifest::Manifest;
 use crate::report::RunReport;
+use crate::run::BootRecord;
+use guest_init::proto::Carried;
 use std::fmt::Write as _;
 use workloads::{Outcome, Scenario};
 
@@ -67,7 +69,17 @@ fn facts(manifest: &Manifest, report: &RunReport) -> String {
         machine.memory_mib,
         one_line(&machine.accel),
         boot.qemu,
-    )
+    ) + &schedulers(boot)
+}
+
+fn schedulers(boot: &BootRecord) -> String {
+    let of = |scheduler: &Carried| {
+        let version = scheduler.version.as_deref().unwrap_or_default();
+        let words = [&scheduler.name, version, &scheduler.args.join(" ")].map(one_line).join(" ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("Scheduler: {words}\n  SHA-256 {}\n", scheduler.sha256)
+    };
+    boot.schedulers.iter().map(of).collect()
 }
 
 /// Without what would steer a terminal.

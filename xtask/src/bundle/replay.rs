@@ -4,7 +4,7 @@
 use super::Bundle;
 use super::member::{INIT, INITRAMFS, KERNEL};
 use crate::error::Refusal;
-use crate::image::{self, Image, Packing};
+use crate::image::{self, Extra, Image, Packing, Parts};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
 use crate::qemu::{Accel, Guest, HostCpu};
@@ -45,6 +45,7 @@ impl Bundle {
             cpu_model: boot.cpu_model.clone(),
             layout: boot.machine.layout()?,
             disk: boot.disk.clone(),
+            schedulers: boot.schedulers.clone(),
             // Its words are among the recorded ones.
             schedule_hash: false,
             kernel_args: Vec::new(),
@@ -103,13 +104,17 @@ impl Bundle {
         Ok(path)
     }
 
-    /// PID 1 and the scenario of the bundle with the modules that `kernel` has.
+    /// PID 1, schedulers and the scenario of the bundle with the modules that `kernel` has.
     fn rebuilt(&self, kernel: Kernel, paths: &Paths) -> Result<(Kernel, Image)> {
         let boot = &self.manifest.boot;
         let modules = kernel.module_closure(&boot.wanted_modules)?;
-        let text = image::scenario_text(boot.scenario_via, &self.scenario)?;
-        let packing = Packing::of(&kernel);
-        let image = image::build(self.member(INIT), modules, text.as_deref(), packing, paths)?;
+        let extra = match boot.schedulers.is_empty() {
+            true => Extra::default(),
+            false => image::extra_of(self.member(INITRAMFS))?.on(&kernel),
+        };
+        let scenario = image::scenario_text(boot.scenario_via, &self.scenario)?;
+        let parts = Parts { init: self.member(INIT), modules, extra, scenario };
+        let image = image::build(parts, Packing::of(&kernel), paths)?;
         Ok((kernel, image))
     }
 }

@@ -83,6 +83,18 @@ fn check_identity(boot: &BootRecord) -> Result<()> {
             "a module has a name that no module has".into()
         })?;
     }
+    check_schedulers(boot)
+}
+
+/// They are shown, and say how long the guest may take.
+fn check_schedulers(boot: &BootRecord) -> Result<()> {
+    list("schedulers", boot.schedulers.iter().map(|scheduler| scheduler.name.as_str()))?;
+    for scheduler in &boot.schedulers {
+        text("schedulers.version", scheduler.version.as_deref().unwrap_or_default())?;
+        text("schedulers.path", &scheduler.path)?;
+        hash("schedulers", &scheduler.sha256)?;
+        list("schedulers.args", scheduler.args.iter().map(String::as_str))?;
+    }
     Ok(())
 }
 

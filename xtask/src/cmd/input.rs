@@ -55,6 +55,15 @@ impl Source {
         })
     }
 
+    /// Refuses steps that swap schedulers where that cannot work; `at_start` is whether one runs
+    /// from the beginning.
+    pub(super) fn check_schedulers(&self, scenario: &Scenario, at_start: bool) -> Result<()> {
+        scenario.schedulers(at_start).map(drop).map_err(|broken| {
+            let refusal = self.refusal(&ScenarioError::of(broken, &self.text));
+            refusal.or("; or pass --scheduler").into()
+        })
+    }
+
     /// The guest that the command line asks for, or else the scenario.
     pub(super) fn layout(&self, asked: &MachineArgs, scenario: &Scenario) -> Result<Layout> {
         let Machine { preset, cpus, topology, numa, numa_distance, memory } = &scenario.machine;

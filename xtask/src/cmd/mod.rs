@@ -17,3 +17,4 @@ pub(crate) mod vm;
 mod deterministic;
 mod input;
 mod repeat;
+mod schedulers;

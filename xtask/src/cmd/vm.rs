@@ -4,8 +4,9 @@ use super::deterministic;
 use super::input::{self, Input};
 use super::kernel::refuse_unfit;
 use super::repeat;
+use super::schedulers;
 use crate::cli::VmArgs;
-use crate::image::{self, Packing};
+use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
@@ -13,7 +14,8 @@ use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
-    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, judge_console, watch,
+    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, judge_console,
+    judge_schedulers, watch, write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -24,6 +26,7 @@ use workloads::{Plan, Scenario, judge};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Where the files of a guest that KVM lost are kept.
 const KVM_TRIAL: &str = "kvm-trial";
+const OLD_INIT: &str = "the guest's PID 1 knows nothing of schedulers; rebuild the --init";
 const BLAME_KVM: &str = "; this may be the host's KVM: try --accel tcg";
 /// Lines of QEMU's stderr that are shown.
 const COMPLAINT_LINES: usize = 8;
@@ -74,6 +77,7 @@ pub(super) fn prepare(
         qemu::check_turns(layout.topology())?;
     }
     let resolved = source.plan(&scenario, &layout.resolved())?;
+    source.check_schedulers(&scenario, args.guest.scheduler.is_some())?;
     if args.guest.init.is_none() {
         input::refuse_unlinked(
             &scenario,
@@ -113,7 +117,11 @@ pub(super) fn finish(
     let record = seen.record.clone().unwrap_or_default();
     let mut checks = judge(&plan.scenario, &plan.resolved, &record, &seen.reports);
     checks.extend(judge_console(&seen, &plan.scenario));
-    let (verdict, advice) = conclude(&seen, &plan.scenario, &plan.layout, &checks);
+    checks.extend(judge_schedulers(&seen));
+    let (verdict, advice) = match plan.attaches() > 0 && knows_no_schedulers(&seen) {
+        true => (Verdict::GuestError, Some(OLD_INIT.into())),
+        false => conclude(&seen, &plan.scenario, &plan.layout, &checks),
+    };
     let doubt = accel == Accel::Kvm && matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
     let advice = advice.map(|text| if doubt { text + BLAME_KVM } else { text });
     if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
@@ -122,9 +130,16 @@ pub(super) fn finish(
     facts.timings = Some(timings(&seen));
     facts.ended_by_itself = Some(matches!(seen.stop, Stop::Ended(_)));
     folder.write_json("host.json", &facts)?;
-    let report = RunReport::new(plan, accel.name(), &facts.qemu, seen, (verdict, advice, checks));
+    let dump = write_scheduler_files(&seen, folder)?;
+    let judged = (verdict, advice, checks);
+    let report = RunReport::new(plan, accel.name(), &facts.qemu, seen, dump, judged);
     folder.write_json("report.json", &report)?;
     Ok(report)
+}
+
+/// Whether the guest ran a workload to its end and did not start the scheduler that it carries.
+fn knows_no_schedulers(seen: &Observed) -> bool {
+    seen.schedulers.is_empty() && seen.end.as_ref().is_some_and(|end| end.error.is_none())
 }
 
 fn plan(
@@ -136,6 +151,9 @@ fn plan(
 ) -> Result<BootPlan> {
     let kernel = resolve_kernel(args, paths, progress)?;
     refuse_unfit(&kernel)?;
+    let (spec, words) = (args.guest.scheduler.as_deref(), &args.guest.scheduler_args);
+    let schedulers = schedulers::resolve(spec, words, &scenario, paths, progress)?;
+    schedulers::refuse_unfit(&kernel, &schedulers, &scenario)?;
     let modules = image::modules(&kernel, args.deterministic, paths)?;
     let virtio_disk = !args.deterministic
         && (!modules.missing.iter().any(|name| name == DISK_DRIVER)
@@ -156,12 +174,18 @@ fn plan(
     };
     let init =
         std::fs::read(&init).with_context(|| format!("read(`{}`) failed", init.display()))?;
-    let carried = image::scenario_text(via, &scenario)?;
+    let parts = Parts {
+        init: &init,
+        modules,
+        extra: Extra::schedulers(&schedulers)?.on(&kernel),
+        scenario: image::scenario_text(via, &scenario)?,
+    };
     let mode = || -> Result<_> {
         Ok(Deterministic { icount_shift: args.icount_shift, host_cpu: HostCpu::choose(paths)? })
     };
     Ok(BootPlan {
-        image: image::build(&init, modules, carried.as_deref(), Packing::of(&kernel), paths)?,
+        image: image::build(parts, Packing::of(&kernel), paths)?,
+        schedulers: schedulers.into_iter().map(|(_, carried)| carried).collect(),
         kernel,
         scenario,
         resolved,
@@ -234,7 +258,8 @@ fn boot_with(
     folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
     let workers = plan.resolved.total_workers();
-    let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario, workers);
+    let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario, workers)
+        .with_schedulers(plan.attaches(), plan.icount_shift());
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),

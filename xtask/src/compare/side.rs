@@ -111,7 +111,8 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         Some(shift) => format!("{} deterministic, icount shift {shift}", machine.accel),
         None => machine.accel.clone(),
     };
-    let scheduler = report.scheduler.as_ref().map_or_else(|| "none".into(), name_of);
+    let scheduler =
+        report.scheduler.as_ref().map_or_else(|| "none".into(), |scheduler| scheduler.words());
     let scenario = match report.scenario.name.as_str() {
         "" => "workload".into(),
         name => name.to_owned(),
@@ -128,11 +129,4 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         ("QEMU", machine.qemu.clone()),
     ];
     texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
-}
-
-fn name_of(scheduler: &serde_json::Value) -> String {
-    let text = |field: &str| scheduler.get(field).and_then(|value| value.as_str());
-    let args = scheduler.get("args").and_then(|args| args.as_array()).into_iter().flatten();
-    let words = [text("name"), text("version")].into_iter().flatten();
-    words.chain(args.filter_map(|arg| arg.as_str())).collect::<Vec<_>>().join(" ")
 }

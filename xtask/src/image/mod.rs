@@ -1,9 +1,11 @@
-//! The initramfs: guest-init, modules, and the scenario if it travels this way. Same inputs,
-//! same bytes; kept in the cache under the hash of those. Called by `cmd::vm`.
+//! The initramfs: guest-init, modules, sched_ext schedulers, and the scenario if it travels this
+//! way. Same inputs, same bytes; kept in the cache under the hash of those. Called by `cmd::vm`.
 
 mod cpio;
+mod extra;
 mod guest;
 
+pub(crate) use extra::Extra;
 pub(crate) use guest::{fingerprint, guest_init, static_program, user_init};
 
 use crate::error::Refusal;
@@ -23,6 +25,8 @@ const RECIPE: &str = "images/minimal.toml";
 /// Higher ones take seconds and save a tenth.
 const ZSTD_LEVEL: i32 = 9;
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// Unpacked; one that is larger ends early and is refused.
+const LARGEST_IMAGE: u64 = 1 << 30;
 
 /// `images/*.toml`.
 #[derive(Debug, Deserialize)]
@@ -69,15 +73,21 @@ pub(crate) fn scenario_text(via: ConfigVia, scenario: &Scenario) -> Result<Optio
     (via == ConfigVia::Initramfs).then(|| resolved(scenario)).transpose()
 }
 
-/// Builds the image around the PID 1 `init`, or finds it in the cache.
-pub(crate) fn build(
-    init: &[u8],
-    modules: LoadedModules,
-    scenario: Option<&str>,
-    packing: Packing,
-    paths: &Paths,
-) -> Result<Image> {
-    let bytes = assemble(init, &modules, scenario)?;
+/// What an image is made of.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    /// PID 1.
+    pub(crate) init: &'a [u8],
+    pub(crate) modules: LoadedModules,
+    pub(crate) extra: Extra,
+    /// Its text, if it travels so.
+    pub(crate) scenario: Option<String>,
+}
+
+/// Builds the image of these parts, or finds it in the cache.
+pub(crate) fn build(parts: Parts<'_>, packing: Packing, paths: &Paths) -> Result<Image> {
+    let bytes = assemble(&parts)?;
+    let modules = parts.modules;
     // Named after what is in it, so that nothing is packed twice.
     let name = files::sha256(&bytes);
     let path = paths.cache_dir("images")?.join(match packing {
@@ -101,21 +111,53 @@ pub(crate) fn build(
 
 /// PID 1 out of an image that [`build`] made.
 pub(crate) fn init_of(image: &[u8]) -> Result<Vec<u8>> {
+    let mut init = None;
+    each_file(image, |name, _, bytes| {
+        if name == "init" {
+            init = Some(bytes);
+        }
+    })?;
+    init.context("the image has no `init`")
+}
+
+/// What an image that [`build`] made has beside PID 1, what its kernel needs, and the scenario.
+pub(crate) fn extra_of(image: &[u8]) -> Result<Extra> {
+    let others = ["init", &initramfs::SCENARIO[1..]];
+    let of_kernel = |name: &str| name.starts_with("boot/") || name.starts_with("modules/");
+    let mut extra = Extra::default();
+    each_file(image, |name, permissions, bytes| {
+        if !others.contains(&name) && !of_kernel(name) {
+            extra.add(name, bytes, permissions);
+        }
+    })?;
+    Ok(extra)
+}
+
+/// Calls `take` with name, permissions and content of each file in an image.
+fn each_file(image: &[u8], mut take: impl FnMut(&str, u32, Vec<u8>)) -> Result<()> {
+    const TYPE: u32 = 0o170_000;
+    const REGULAR: u32 = 0o100_000;
     let mut unpacked = Vec::new();
     let mut rest = match image.starts_with(ZSTD_MAGIC) {
         false => image,
         true => {
-            zstd::stream::copy_decode(image, &mut unpacked).context("zstd(image) failed")?;
+            // An image of a stranger's may unpack to anything.
+            let decoder = zstd::Decoder::new(image).context("zstd(image) failed")?;
+            let read = decoder.take(LARGEST_IMAGE).read_to_end(&mut unpacked);
+            read.context("zstd(image) failed")?;
             unpacked.as_slice()
         }
     };
     loop {
         let mut reader = ::cpio::NewcReader::new(rest).context("cpio(image) failed")?;
-        anyhow::ensure!(!reader.entry().is_trailer(), "the image has no `init`");
-        if reader.entry().name() == "init" {
-            let mut init = Vec::new();
-            reader.read_to_end(&mut init).context("cpio(image) failed")?;
-            return Ok(init);
+        if reader.entry().is_trailer() {
+            return Ok(());
+        }
+        let (name, mode) = (reader.entry().name().to_owned(), reader.entry().mode());
+        if mode & TYPE == REGULAR {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).context("cpio(image) failed")?;
+            take(&name, mode & !TYPE, bytes);
         }
         rest = reader.finish().context("cpio(image) failed")?;
     }
@@ -145,18 +187,19 @@ impl Packing {
     }
 }
 
-fn assemble(init: &[u8], modules: &LoadedModules, scenario: Option<&str>) -> Result<Vec<u8>> {
+fn assemble(parts: &Parts<'_>) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.folder("dev")?;
     // The kernel opens it for PID 1 before devtmpfs is mounted.
     archive.character_device("dev/console", 5, 1)?;
-    archive.file("init", init, 0o755)?;
+    archive.file("init", parts.init, 0o755)?;
     archive.folder(initramfs::MODULES.trim_start_matches('/'))?;
-    for (index, module) in modules.files.iter().enumerate() {
+    for (index, module) in parts.modules.files.iter().enumerate() {
         let name = format!("{}/{index:02}-{}.ko", &initramfs::MODULES[1..], module.name);
         archive.file(&name, &module.bytes, 0o644)?;
     }
-    if let Some(text) = scenario {
+    parts.extra.write(&mut archive)?;
+    if let Some(text) = &parts.scenario {
         archive.file(initramfs::SCENARIO.trim_start_matches('/'), text.as_bytes(), 0o644)?;
     }
     archive.finish()
@@ -187,6 +230,17 @@ mod tests {
         }
     }
 
+    fn parts(scenario: Option<&str>) -> Parts<'static> {
+        let mut extra = Extra::default();
+        if scenario.is_some() {
+            extra.add("/schedulers/a/scheduler", b"elf too".to_vec(), 0o755);
+            extra.add("/lib64/libc.so", b"so".to_vec(), 0o755);
+            extra.add("/boot/config-6.1", b"CONFIG_X=y".to_vec(), 0o644);
+            extra.add("/schedulers.json", b"[]".to_vec(), 0o644);
+        }
+        Parts { init: b"elf", modules: modules(), extra, scenario: scenario.map(str::to_owned) }
+    }
+
     fn names(bytes: &[u8]) -> Vec<String> {
         let mut names = Vec::new();
         let mut rest = bytes;
@@ -202,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_listing_is_what_the_guest_expects() {
-        let bytes = assemble(b"elf", &modules(), Some("{}")).unwrap();
+        let bytes = assemble(&parts(Some("{}"))).unwrap();
         insta::assert_snapshot!(names(&bytes).join("\n"), @r"
         40755 dev
         20600 dev/console
@@ -210,13 +264,21 @@ mod tests {
         40755 modules
         100644 modules/00-virtio.ko
         100644 modules/01-virtio_blk.ko
+        40755 boot
+        100644 boot/config-6.1
+        40755 lib64
+        100755 lib64/libc.so
+        100644 schedulers.json
+        40755 schedulers
+        40755 schedulers/a
+        100755 schedulers/a/scheduler
         100644 scenario.json
         ");
     }
 
     #[test]
     fn pid_1_comes_out_of_the_image_as_it_went_in() {
-        let bytes = assemble(b"elf", &modules(), None).unwrap();
+        let bytes = assemble(&parts(None)).unwrap();
         for packing in [Packing::Plain, Packing::Zstd] {
             assert_eq!(init_of(&packing.pack(bytes.clone()).unwrap()).unwrap(), b"elf");
         }
@@ -225,8 +287,19 @@ mod tests {
 
     #[test]
     fn the_same_inputs_are_the_same_bytes() {
-        let build = || assemble(b"elf", &modules(), None).unwrap();
+        let build = || assemble(&parts(None)).unwrap();
         assert_eq!(build(), build());
-        assert_ne!(build(), assemble(b"elf", &modules(), Some("{}")).unwrap());
+        assert_ne!(build(), assemble(&parts(Some("{}"))).unwrap());
+    }
+
+    #[test]
+    fn schedulers_come_out_of_the_image_without_what_was_its_kernels() {
+        let whole = parts(Some("{}"));
+        let packed = Packing::Zstd.pack(assemble(&whole).unwrap()).unwrap();
+        let mut extra = extra_of(&packed).unwrap();
+        assert_ne!(extra, whole.extra);
+        extra.add("boot/config-6.1", b"CONFIG_X=y".to_vec(), 0o644);
+        assert_eq!(extra, whole.extra);
+        assert_eq!(extra_of(&assemble(&parts(None)).unwrap()).unwrap(), Extra::default());
     }
 }

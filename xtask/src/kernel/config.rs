@@ -40,6 +40,11 @@ impl Config {
         self.options.get(option).map(String::as_str)
     }
 
+    /// What is on, as a text in the kernel's own form.
+    pub(crate) fn text(&self) -> String {
+        self.options.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    }
+
     /// Whether it is built into the image.
     pub(crate) fn has_built_in(&self, option: &str) -> bool {
         self.value(option) == Some("y")

@@ -77,8 +77,10 @@ const NEEDS: &[Need] = &[
     need("PriorityInversion with a PI lock", &["CONFIG_FUTEX_PI"], "the worker fails"),
     need("EpollStorm", &["CONFIG_EPOLL"], "the worker fails"),
     need("uid, gid", &["CONFIG_MULTIUSER"], "not applied"),
-    need("SCHED_EXT, sched_ext schedulers", &["CONFIG_SCHED_CLASS_EXT"], "not applied"),
-    need("sched_ext schedulers", &["CONFIG_DEBUG_INFO_BTF"], "cannot be loaded"),
+    need("SCHED_EXT, sched_ext schedulers", &["CONFIG_SCHED_CLASS_EXT"], "refused"),
+    need("sched_ext schedulers", &["CONFIG_BPF_SYSCALL"], "refused: cannot be loaded"),
+    need("sched_ext schedulers", &["CONFIG_BPF_JIT"], "refused: cannot be loaded"),
+    need("sched_ext schedulers", &["CONFIG_DEBUG_INFO_BTF"], "refused: cannot be loaded"),
     need("cgroups, CgroupChurn", &["CONFIG_CGROUPS"], "the run fails before workers start"),
     need("cpu.weight", &["CONFIG_FAIR_GROUP_SCHED", "CONFIG_EXT_GROUP_SCHED"], "not applied"),
     need("cpu.max", &["CONFIG_CFS_BANDWIDTH"], "not applied"),
@@ -131,6 +133,11 @@ impl Kernel {
             without: need.without,
         };
         NEEDS.iter().map(find).collect()
+    }
+
+    /// Whether its version is below `minimum`, as `6.12`.
+    pub(crate) fn is_older_than(&self, minimum: &str) -> bool {
+        matches!((version(&self.release), version(minimum)), (Some(own), Some(least)) if own < least)
     }
 
     fn has(&self, need: &Need) -> Has {

@@ -2,8 +2,10 @@
 //! fact of the host but the QEMU build; those are in `host.json`. Called by `cmd`.
 
 mod scenes;
+mod schedulers;
 mod table;
 
+pub(crate) use schedulers::SchedulerReport;
 pub(crate) use table::{new_table, print_checks, print_measured, print_run};
 
 use crate::run::{BootPlan, Observed, Splat, Verdict};
@@ -32,8 +34,9 @@ pub(crate) struct RunReport {
     pub(crate) kernel: KernelFacts,
     /// The guest that it ran in.
     pub(crate) machine: MachineFacts,
-    /// A sched_ext scheduler, when one is loaded.
-    pub(crate) scheduler: Option<serde_json::Value>,
+    /// The sched_ext scheduler, if one was started.
+    #[serde(default)]
+    pub(crate) scheduler: Option<SchedulerReport>,
     /// The scenario with every default filled in.
     #[schemars(schema_with = "workloads::schema::scenario_elsewhere")]
     pub(crate) scenario: Scenario,
@@ -140,10 +143,12 @@ impl RunReport {
         plan: &BootPlan,
         accel: &str,
         qemu: &str,
-        seen: Observed,
+        mut seen: Observed,
+        dump: Option<String>,
         judged: (Verdict, Option<String>, Vec<Check>),
     ) -> Self {
         let (verdict, advice, checks) = judged;
+        let scheduler = scheduler(&mut seen, dump);
         let mut workers = seen.reports;
         workers.sort_by_key(|worker| worker.index);
         let hello = seen.hello;
@@ -161,7 +166,7 @@ impl RunReport {
             advice,
             kernel: kernel_facts(plan, hello.as_ref(), modules),
             machine: machine_facts(plan, hello.as_ref(), clocksource, accel, qemu),
-            scheduler: None,
+            scheduler,
             scenario,
             scenario_source: source,
             checks,
@@ -172,6 +177,13 @@ impl RunReport {
             notes,
         }
     }
+}
+
+fn scheduler(seen: &mut Observed, dump: Option<String>) -> Option<SchedulerReport> {
+    let mut lives = std::mem::take(&mut seen.schedulers).into_iter();
+    let life = lives.next()?;
+    let output_bytes = seen.scheduler_output.last().map_or(0, |part| part.total_bytes);
+    Some(SchedulerReport { life, later: lives.collect(), output_bytes, dump })
 }
 
 fn kernel_facts(plan: &BootPlan, hello: Option<&Hello>, modules: Vec<String>) -> KernelFacts {

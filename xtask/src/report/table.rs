@@ -3,6 +3,7 @@
 
 use super::RunReport;
 use super::scenes::print_scenes;
+use super::schedulers::print_scheduler;
 use crate::units::{float, show_ns};
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
@@ -47,6 +48,7 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
     if !kernel.features.is_empty() {
         writeln!(out, "  kernel features: {}", kernel.features.join(", "))?;
     }
+    print_scheduler(report.scheduler.as_ref(), &report.record.swaps, out)?;
     print_io(report, out)?;
     for note in &report.notes {
         writeln!(out, "  note: {note}")?;

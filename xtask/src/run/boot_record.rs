@@ -5,6 +5,7 @@ use super::{BootPlan, ConfigVia, Disk, command_line};
 use crate::files::sha256;
 use crate::qemu::{Accel, DiskFile, Guest, MachineRecord, arguments};
 use anyhow::Result;
+use guest_init::proto::Carried;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ pub(crate) struct BootRecord {
     pub(crate) wanted_modules: Vec<String>,
     pub(crate) modules: Vec<String>,
     pub(crate) missing_modules: Vec<String>,
+    /// sched_ext schedulers that the initramfs carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) schedulers: Vec<Carried>,
     /// What of the command line could not be done to all of the scenario.
     pub(crate) notes: Vec<String>,
     /// Patterns of splats that may pass.
@@ -77,6 +81,7 @@ impl BootRecord {
             wanted_modules: plan.image.wanted_modules.clone(),
             modules: plan.image.modules.clone(),
             missing_modules: plan.image.missing_modules.clone(),
+            schedulers: plan.schedulers.clone(),
             notes: plan.notes.clone(),
             allow_splat: allow_splat.to_vec(),
             arguments_sha256: arguments_sha256(guest),

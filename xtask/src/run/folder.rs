@@ -137,7 +137,8 @@ impl Folder {
         self.write("qemu.args", &format!("{pinned}qemu-system-x86_64 {}\n", words.join(" ")))
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    /// Writes a text file.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
         write_file(&self.path.join(name), text.as_bytes())
     }
 

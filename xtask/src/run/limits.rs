@@ -11,6 +11,9 @@ const LEAST_INSTRUCTIONS: u64 = 10_000_000;
 /// The guest beats twice a second of its own time.
 const BEATS: u32 = 2;
 
+/// How long guest-init waits for a scheduler to attach, and then to end, with something to spare.
+const SCHEDULER: Duration = Duration::from_secs(150);
+
 /// How long each stage may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -61,6 +64,16 @@ impl Limits {
         }
     }
 
+    /// With time for schedulers to be attached so often. It is the guest's own time, so that a
+    /// deterministic one needs more.
+    #[must_use]
+    pub(crate) fn with_schedulers(self, attaches: usize, icount_shift: Option<u8>) -> Self {
+        let second = icount_shift.map_or(Duration::from_secs(1), slow_second);
+        let attaches = u32::try_from(attaches).unwrap_or(u32::MAX);
+        let each = second.mul_f64(SCHEDULER.as_secs_f64());
+        Self { run: self.run.saturating_add(each.saturating_mul(attaches)), ..self }
+    }
+
     /// For a guest that somebody stops and looks into.
     pub(crate) fn none() -> Self {
         let [boot, run, silence, grace] = [Duration::from_secs(u32::MAX.into()); 4];
@@ -70,8 +83,7 @@ impl Limits {
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
     /// grace is long because cutting off a guest that powers off would cut its console short.
     fn deterministic(shift: u8, run: Duration, workers: Duration) -> Self {
-        let second = Duration::from_millis((1_000_000_000_000 / LEAST_INSTRUCTIONS) >> shift);
-        let second = second.max(Duration::from_secs(1));
+        let second = slow_second(shift);
         Self {
             boot: Duration::from_secs(600),
             run: second.mul_f64(run.as_secs_f64()) + Duration::from_secs(120) + workers,
@@ -81,6 +93,12 @@ impl Limits {
             until: None,
         }
     }
+}
+
+/// What a second of a deterministic guest takes at most.
+fn slow_second(shift: u8) -> Duration {
+    let second = Duration::from_millis((1_000_000_000_000 / LEAST_INSTRUCTIONS) >> shift);
+    second.max(Duration::from_secs(1))
 }
 
 #[cfg(test)]
@@ -94,5 +112,16 @@ mod tests {
         assert_eq!(limits(1).silence, Duration::from_secs(25 + 30));
         assert_eq!(limits(0).run - limits(1).run, Duration::from_secs(100));
         assert!(limits(10).run > Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_scheduler_that_takes_two_minutes_to_attach_is_waited_for() {
+        let scenario = Scenario::default();
+        for shift in [None, Some(2)] {
+            let limits = Limits::usual(Accel::Tcg, shift, &scenario, 1);
+            let more = |attaches| limits.with_schedulers(attaches, shift).run - limits.run;
+            assert_eq!(more(0), Duration::ZERO);
+            assert!(more(2) >= 2 * Duration::from_secs(135), "{:?}", more(2));
+        }
     }
 }

@@ -8,6 +8,7 @@ mod folder;
 mod guest_clock;
 mod limits;
 mod plan;
+mod scheduler;
 mod tail;
 mod verdict;
 mod watch;
@@ -21,5 +22,6 @@ pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
     command_line, emulated, resolved,
 };
+pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};
 pub(crate) use verdict::{Verdict, conclude, judge_console};
 pub(crate) use watch::{Observed, Stop, watch};

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::ValueEnum;
-use guest_init::proto::args;
+use guest_init::proto::{Carried, args};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use workloads::{Plan, Scenario};
@@ -113,6 +113,8 @@ pub(crate) struct BootPlan {
     pub(crate) cpu_model: Option<String>,
     pub(crate) layout: Layout,
     pub(crate) disk: Disk,
+    /// sched_ext schedulers that the image carries.
+    pub(crate) schedulers: Vec<Carried>,
     pub(crate) schedule_hash: bool,
     pub(crate) kernel_args: Vec<String>,
 }
@@ -124,6 +126,12 @@ impl BootPlan {
 
     pub(crate) fn host_cpu(&self) -> Option<&HostCpu> {
         self.deterministic.as_ref().map(|mode| &mode.host_cpu)
+    }
+
+    /// How often a scheduler is attached in the run.
+    pub(crate) fn attaches(&self) -> usize {
+        let at_start = self.schedulers.iter().any(|scheduler| scheduler.at_start);
+        usize::from(at_start) + self.resolved.scheduler_starts()
     }
 
     /// The virtual machine of this plan, with its files laid out in `folder`.

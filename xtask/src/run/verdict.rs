@@ -1,6 +1,7 @@
 //! From what was seen to one verdict and one sentence of advice. No result is never a pass, and
 //! everything that is not an expectation has a name of its own. Called by `cmd::vm`.
 
+use super::scheduler::scheduler_failed;
 use super::watch::{Observed, Stop};
 use crate::error::exit;
 use crate::qemu::{Difference, Layout, QemuEnd};
@@ -37,6 +38,12 @@ pub(crate) enum Verdict {
     QemuFailed,
     /// The kernel complained on its console.
     Splat,
+    /// A sched_ext scheduler ended, or took too long, before it was attached.
+    SchedulerNotAttached,
+    /// The kernel disabled a sched_ext scheduler, or it attached anew by itself.
+    SchedulerEjected,
+    /// The process of a sched_ext scheduler ended by itself.
+    SchedulerDied,
     /// The user ended the run.
     Interrupted,
 }
@@ -72,6 +79,7 @@ pub(crate) fn conclude(
 ) -> (Verdict, Option<String>) {
     let trouble = stopped_by_us(seen)
         .or_else(|| kernel_died(seen))
+        .or_else(|| scheduler_failed(seen))
         .or_else(|| guest_error(seen, layout))
         .or_else(|| incomplete(seen))
         .or_else(|| another_scenario(seen, scenario))
@@ -238,6 +246,9 @@ fn spoiled(seen: &Observed, no_splat: bool) -> Option<(Verdict, String)> {
 }
 
 #[cfg(test)]
+pub(super) use tests::good as fixture;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::progress::Progress;
@@ -249,7 +260,7 @@ mod tests {
     use workloads::{ExitInfo, WorkerReport};
 
     /// A run of one worker in which nothing went wrong.
-    fn good() -> Observed {
+    pub(in crate::run) fn good() -> Observed {
         Observed {
             stop: Stop::Ended(QemuEnd::Exited(0)),
             hello: Some(Hello { protocol: VERSION, cpus: 4, nodes: 2, ..Hello::default() }),
@@ -263,6 +274,8 @@ mod tests {
             notes: Vec::new(),
             reports: vec![WorkerReport::default()],
             record: None,
+            schedulers: Vec::new(),
+            scheduler_output: Vec::new(),
             end: Some(End { reports: 1, ..End::default() }),
             damage: Damage::default(),
             unfinished: 0,

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::qemu::{Command, Guest, HostCpu, Notice, Qemu, QemuEnd, arguments};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
-use guest_init::proto::{End, Hello, Message, Plan};
+use guest_init::proto::{End, Hello, Message, Plan, SchedulerLife, SchedulerOutput};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -53,6 +53,9 @@ pub(crate) struct Observed {
     pub(crate) notes: Vec<String>,
     pub(crate) reports: Vec<WorkerReport>,
     pub(crate) record: Option<RunRecord>,
+    pub(crate) schedulers: Vec<SchedulerLife>,
+    /// What they wrote, in parts.
+    pub(crate) scheduler_output: Vec<SchedulerOutput>,
     pub(crate) end: Option<End>,
     pub(crate) damage: Damage,
     pub(crate) unfinished: usize,
@@ -124,6 +127,8 @@ impl<'a> Watch<'a> {
             notes: Vec::new(),
             reports: Vec::new(),
             record: None,
+            schedulers: Vec::new(),
+            scheduler_output: Vec::new(),
             end: None,
             damage: Damage::default(),
             unfinished: 0,
@@ -284,6 +289,8 @@ impl<'a> Watch<'a> {
             }
             Message::Record(record) => self.seen.record = Some(*record),
             Message::Worker(report) => self.seen.reports.push(*report),
+            Message::Scheduler(life) => self.seen.schedulers.push(*life),
+            Message::SchedulerOutput(output) => self.seen.scheduler_output.push(output),
             // The first one counts: what follows an end is a consequence of it.
             Message::End(end) => {
                 self.seen.run = self.seen.boot.map(|boot| self.started.elapsed() - boot);

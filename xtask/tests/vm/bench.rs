@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
@@ -160,6 +161,20 @@ fn example_init(name: &str) -> PathBuf {
         .unwrap();
     assert!(status.success());
     target_dir.join(TARGET).join("guest/examples").join(name)
+}
+
+/// The `--scheduler` with faults on request: the one of SCHEDLAB_TEST_SCHEDULER, or else ours, which
+/// is built once.
+pub(crate) fn test_scheduler() -> &'static str {
+    static SPEC: OnceLock<String> = OnceLock::new();
+    SPEC.get_or_init(|| {
+        if let Ok(path) = std::env::var("SCHEDLAB_TEST_SCHEDULER") {
+            return path;
+        }
+        let output = Command::new(XTASK).args(["scheduler", "build", "test"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        "test".into()
+    })
 }
 
 /// The value at `field` of every worker.

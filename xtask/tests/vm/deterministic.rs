@@ -10,6 +10,7 @@ mod hunts;
 mod observed;
 mod repeats;
 mod scenarios;
+mod schedulers;
 mod schedules;
 mod steps;
 mod types_cache;

@@ -10,6 +10,7 @@ mod kernels;
 mod main_job;
 mod malformed;
 mod modes;
+mod schedulers;
 mod topology;
 mod transport;
 mod verdicts;

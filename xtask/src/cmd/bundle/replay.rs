@@ -148,6 +148,7 @@ fn boot(
     let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
     let workers = plan.resolved.total_workers();
     let usual = Limits::usual(guest.accel, guest.icount_shift, &plan.scenario, workers);
+    let usual = usual.with_schedulers(plan.attaches(), guest.icount_shift);
     let limits = if guest.gdb.is_some() { Limits::none() } else { usual };
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
     if let Some(Gdb { port, is_awaited }) = guest.gdb {

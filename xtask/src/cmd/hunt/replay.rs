@@ -25,6 +25,12 @@ pub(super) fn command(words: &[String], folder: &Path, cpus: bool) -> String {
     let mut kept = Vec::new();
     let mut words = words.iter().skip_while(|word| *word != "hunt").skip(1);
     while let Some(word) = words.next() {
+        if word == "--" {
+            // What follows are the scheduler's.
+            kept.push(word.clone());
+            kept.extend(words.map(|word| shell_word(word)));
+            break;
+        }
         let name = word.split('=').next().unwrap_or_default();
         match gone(name) {
             // Its value may be a word of its own.
@@ -53,5 +59,13 @@ mod tests {
             format!("{common} --kernel base --kernel-arg nohz=off --memory=512M")
         );
         assert!(command(&words, Path::new("/x"), false).contains(" --cpus 4 "));
+    }
+
+    #[test]
+    fn a_scheduler_keeps_its_arguments() {
+        let line = "xtask hunt --jobs 2 --scheduler ./scx --cpus 2 -- --seeds 5 --out x";
+        let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        let command = command(&words, Path::new("/x"), true);
+        assert!(command.ends_with(" --scheduler ./scx -- --seeds 5 --out x"), "{command}");
     }
 }
