@@ -11,6 +11,7 @@ use crate::error::{exit, exit_code, render};
 use crate::qemu::Accel;
 use crate::run::{ConfigVia, Disk};
 use anyhow::Result;
+use guest_init::proto::Carried;
 use std::io::Write as _;
 use tar::{EntryType, Header};
 
@@ -180,6 +181,29 @@ fn absurd_values_in_a_manifest_are_refused() {
         m.boot.disk = Disk::Scratch { bytes: 1 << 50 };
     };
     refuse(scratch, "17179869184 are the most");
+}
+
+#[test]
+fn absurd_schedulers_are_refused() {
+    let refuse = |change: fn(&mut Carried), why: &str| {
+        let add = |m: &mut Manifest| {
+            let mut scheduler = Carried { sha256: "0".repeat(64), ..Carried::default() };
+            change(&mut scheduler);
+            m.boot.schedulers.push(scheduler);
+        };
+        refused(open(&forged(whole(), add)), why);
+    };
+    refuse(|s| s.name = "\x1b[2J".into(), "`schedulers` is longer");
+    refuse(|s| s.version = Some("1\n2".into()), "`schedulers.version` is longer");
+    refuse(|s| s.args = vec!["x".repeat(2_000)], "`schedulers.args` is longer");
+    refuse(|s| s.sha256 = "1".into(), "is no SHA-256");
+    let mut members = whole();
+    members.remove(INITRAMFS);
+    members.remove(KERNEL);
+    let add = |m: &mut Manifest| {
+        m.boot.schedulers.push(Carried { sha256: "0".repeat(64), ..Carried::default() });
+    };
+    refused(open(&forged(members, add)), "a kernel or an initramfs, but not both");
 }
 
 #[test]

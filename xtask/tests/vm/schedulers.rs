@@ -30,7 +30,8 @@ fn what_is_no_program_is_refused() {
 
 #[test]
 fn steps_that_swap_schedulers_where_none_runs_are_refused_by_their_place() {
-    let scenario = |op: &str| format!(r#"{{"duration":"1s","steps":[{{"ops":[{op}]}}]}}"#);
+    let scenario =
+        |op: &str| format!(r#"{{"duration":"1s","workload":{{}},"steps":[{{"ops":[{op}]}}]}}"#);
     let vm = |op: &str| Vm::new(&scenario(op)).args(["--kernel", NEW]);
     refused(vm(r#""StopScheduler""#), 2, "`steps[0].ops[0].StopScheduler`");
     refused(vm(r#"{"StartScheduler":{}}"#), 2, "`steps[0].ops[0].StartScheduler`");

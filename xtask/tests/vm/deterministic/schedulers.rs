@@ -113,8 +113,9 @@ fn one_that_ignores_sigint_fails_a_check_and_is_ended() {
 
 #[test]
 fn in_partial_mode_it_has_the_sched_ext_workers_alone() {
+    // On CPUs of their own: the fair class goes before SCHED_EXT.
     let scenario = r#"{"duration":"300ms","workload":{"num_workers":2,"sched_policy":"Ext",
-        "composed":[{"num_workers":2}]}}"#;
+        "affinity":{"Exact":[1]},"composed":[{"num_workers":2,"affinity":{"Exact":[0]}}]}}"#;
     let report = under(scenario, &["--partial"]).expect("pass", 0);
     assert_eq!(report["scheduler"]["switch_all"], false);
     let policies: Vec<_> = (0..4).map(|at| &report["workers"][at]["sched_policy"]).collect();
