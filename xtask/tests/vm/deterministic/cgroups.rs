@@ -101,7 +101,7 @@ fn moving_200_tasks_between_groups_loses_none() {
         {"Bursty":{"burst_duration":"10us","sleep_duration":"60ms"}}}]},{"name":"to/in"}],
         "steps":[{"hold":{"Time":"200ms"}},
             {"ops":[{"MoveAllTasks":{"from":"from","to":"to/in"}}],"hold":{"Time":"300ms"}}]}"#;
-    let report = deterministic(scenario, &[]).expect("pass", 0);
+    let report = deterministic(scenario, &["--icount-shift", "1"]).expect("pass", 0);
     let workers = report["workers"].as_array().unwrap();
     assert_eq!(workers.len(), 200);
     for worker in workers {
