@@ -260,8 +260,7 @@ pub(crate) struct CompareArgs {
     /// deterministic ones with a new seed each time. 6 or more tell a difference from chance.
     #[arg(long, value_name = "N", requires = "b", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: Option<u32>,
-    /// Folder for the runs of --repeat [default: one named by the scenario under
-    /// target/schedlab/runs].
+    /// Folder for the runs of --repeat [default: a new one under target/schedlab/runs].
     #[arg(long, value_name = "DIR", requires = "repeat")]
     pub(crate) out: Option<PathBuf>,
     /// Exit with 1 if this metric, or any, is worse by more, as 5% or wake_p99=10%; may be

@@ -58,6 +58,11 @@ pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 
+/// Whole MiB, rounded up.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
 /// Nanoseconds with three significant digits and a unit.
 pub(crate) fn show_ns(ns: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e9, "s"), (1e6, "ms"), (1e3, "us")];

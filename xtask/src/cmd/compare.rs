@@ -9,8 +9,8 @@ use crate::compare::{Basis, Finding, LEAST_RUNS, Side, compare};
 use crate::error::exit;
 use crate::paths::Paths;
 use crate::progress::{json_to_stdout, to_stdout};
-use crate::run::write_file;
-use anyhow::{Context as _, Result};
+use crate::run::write_json;
+use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
 
@@ -26,7 +26,10 @@ struct Comparison<'a> {
 }
 
 pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
-    let Some(other) = &args.b else { return save(args, &Side::load(&args.a)?) };
+    let Some(other) = &args.b else {
+        save(args, &Side::load(&args.a)?)?;
+        return Ok(exit::PASS);
+    };
     let (a, b) = match args.repeat {
         None => (Side::load(&args.a)?, Side::load(other)?),
         Some(count) => match again::run(args, other, count, paths)? {
@@ -61,16 +64,10 @@ pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
             Ok(())
         })?,
     }
-    if args.save.is_some() {
-        save(args, &a)?;
-    }
+    save(args, &a)?;
     Ok(code)
 }
 
-fn save(args: &CompareArgs, side: &Side) -> Result<u8> {
-    if let Some(file) = &args.save {
-        let text = serde_json::to_string_pretty(side).context("serialize(baseline) failed")?;
-        write_file(file, (text + "\n").as_bytes())?;
-    }
-    Ok(exit::PASS)
+fn save(args: &CompareArgs, side: &Side) -> Result<()> {
+    args.save.as_ref().map_or(Ok(()), |file| write_json(file, side))
 }

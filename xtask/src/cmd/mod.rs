@@ -17,4 +17,3 @@ pub(crate) mod vm;
 mod deterministic;
 mod input;
 mod repeat;
-mod schedulers;

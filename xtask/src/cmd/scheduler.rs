@@ -6,6 +6,7 @@ use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::report::new_table;
 use crate::scheduler::{self, Entry, Library, Scheduler};
+use crate::units::mebibytes;
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
@@ -82,8 +83,4 @@ fn list(json: bool, paths: &Paths) -> Result<u8> {
         Ok(writeln!(out, "`cargo xtask scheduler build NAME` builds one.")?)
     })?;
     Ok(exit::PASS)
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }

@@ -1,10 +1,11 @@
 //! `xtask vm`: one kernel, one scenario, one boot, one report.
 
+mod schedulers;
+
 use super::deterministic;
 use super::input::{self, Input};
 use super::kernel::refuse_unfit;
 use super::repeat;
-use super::schedulers;
 use crate::cli::VmArgs;
 use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
@@ -257,9 +258,7 @@ fn boot_with(
         args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
     folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
-    let workers = plan.resolved.total_workers();
-    let usual = Limits::usual(accel, plan.icount_shift(), &plan.scenario, workers)
-        .with_schedulers(plan.attaches(), plan.icount_shift());
+    let usual = plan.limits(accel);
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),

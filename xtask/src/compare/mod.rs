@@ -10,4 +10,5 @@ mod threshold;
 pub(crate) use finding::{Basis, Finding, LEAST_RUNS, compare, only_on_one};
 pub(crate) use metric::{METRICS, Unit};
 pub(crate) use side::{Side, folders};
+pub(crate) use stats::median;
 pub(crate) use threshold::Threshold;

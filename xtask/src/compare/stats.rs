@@ -9,7 +9,8 @@ const ORDERS: usize = 20_000;
 const RESAMPLES: usize = 2_000;
 const SEED: u64 = 1;
 
-pub(super) fn median(values: &[f64]) -> f64 {
+/// Between the middle two of an even number; of none there is none.
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -1,6 +1,5 @@
 //! The few disk operations that the cache needs: a hash, a lock that says when it waits, and a
-//! file that is written whole or not at all. `kernel` and
-//! `scheduler` call these.
+//! file that is written whole or not at all. `kernel` and `scheduler` call these.
 
 use crate::error::Refusal;
 use crate::files;

@@ -121,9 +121,7 @@ impl Folder {
 
     /// Writes `value` as indented JSON.
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let text =
-            serde_json::to_string_pretty(value).with_context(|| format!("serialize({name})"))?;
-        self.write(name, &(text + "\n"))
+        write_json(&self.path.join(name), value)
     }
 
     /// Writes the QEMU command as a shell would take it, with the CPU of this host that it runs on.
@@ -168,6 +166,13 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Writes `value` as indented JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .with_context(|| format!("serialize(`{}`) failed", path.display()))?;
+    write_file(path, (text + "\n").as_bytes())
 }
 
 /// Writes a file of a run.

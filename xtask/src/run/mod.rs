@@ -16,7 +16,9 @@ mod watch;
 pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
 pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
-pub(crate) use folder::{Folder, HostFacts, Timings, file_name, shell_word, write_file};
+pub(crate) use folder::{
+    Folder, HostFacts, Timings, file_name, shell_word, write_file, write_json,
+};
 pub(crate) use limits::Limits;
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,

@@ -5,7 +5,7 @@ use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Layout, kernel_argument};
-use crate::run::Folder;
+use crate::run::{Folder, Limits};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -132,6 +132,12 @@ impl BootPlan {
     pub(crate) fn attaches(&self) -> usize {
         let at_start = self.schedulers.iter().any(|scheduler| scheduler.at_start);
         usize::from(at_start) + self.resolved.scheduler_starts()
+    }
+
+    /// How long its guest may take, unless the user says otherwise.
+    pub(crate) fn limits(&self, accel: Accel) -> Limits {
+        let (shift, workers) = (self.icount_shift(), self.resolved.total_workers());
+        Limits::usual(accel, shift, &self.scenario, workers).with_schedulers(self.attaches(), shift)
     }
 
     /// The virtual machine of this plan, with its files laid out in `folder`.

@@ -1,6 +1,7 @@
 //! What a comparison says: medians of rounds, ratios within a round, a verdict against a bound.
 //! Pure; called by `bench` and `work_types`.
 
+use crate::compare::median;
 use crate::error::exit;
 
 /// Values of several rounds. Of none it is all zeros.
@@ -13,14 +14,10 @@ pub(super) struct Spread {
 
 impl Spread {
     pub(super) fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (Some(least), Some(most)) = (sorted.first(), sorted.last()) else {
-            return Self::default();
-        };
-        let middle = sorted.len() / 2;
-        let below = if sorted.len().is_multiple_of(2) { middle - 1 } else { middle };
-        Self { median: f64::midpoint(sorted[below], sorted[middle]), least: *least, most: *most }
+        let least = values.iter().copied().min_by(f64::total_cmp);
+        let most = values.iter().copied().max_by(f64::total_cmp);
+        let Some((least, most)) = least.zip(most) else { return Self::default() };
+        Self { median: median(values), least, most }
     }
 }
 

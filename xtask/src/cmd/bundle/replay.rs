@@ -146,10 +146,7 @@ fn boot(
 ) -> Result<Observed> {
     let patterns = bundle.manifest.boot.allow_splat.iter();
     let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
-    let workers = plan.resolved.total_workers();
-    let usual = Limits::usual(guest.accel, guest.icount_shift, &plan.scenario, workers);
-    let usual = usual.with_schedulers(plan.attaches(), guest.icount_shift);
-    let limits = if guest.gdb.is_some() { Limits::none() } else { usual };
+    let limits = if guest.gdb.is_some() { Limits::none() } else { plan.limits(guest.accel) };
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
     if let Some(Gdb { port, is_awaited }) = guest.gdb {
         let when = if is_awaited { "now" } else { "once the guest is stopped" };

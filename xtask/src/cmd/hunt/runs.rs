@@ -121,12 +121,13 @@ impl<'a> Hunt<'a> {
         self.boot_on(self.args.guest.kernel.clone(), scenario, folder)
     }
 
-    /// What becomes of `scenario` on the sound kernel, if there is one. Nothing is kept of the run.
+    /// What becomes of `scenario` on the sound kernel, if there is one and it does not pass there.
+    /// Nothing is kept of the run.
     pub(super) fn elsewhere(&self, scenario: &Scenario, folder: &Path) -> Result<Option<Verdict>> {
         let Some(kernel) = &self.sound_kernel else { return Ok(None) };
         let report = self.boot_on(Some(kernel.clone()), scenario, folder)?;
         clear(folder)?;
-        Ok(Some(report.verdict))
+        Ok(Some(report.verdict).filter(|verdict| *verdict != Verdict::Pass))
     }
 
     fn boot_on(

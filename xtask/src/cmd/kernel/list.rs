@@ -5,6 +5,7 @@ use crate::kernel::{self, Cached, Choice};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::report::new_table;
+use crate::units::mebibytes;
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
@@ -76,8 +77,4 @@ pub(super) fn prune(all: bool, paths: &Paths) -> Result<u8> {
         Ok(writeln!(out, "{} kernels, {} freed", removed.len(), mebibytes(bytes))?)
     })?;
     Ok(exit::PASS)
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
