@@ -16,6 +16,8 @@ mod compare;
 mod hunt;
 mod image;
 mod kernel;
+#[expect(dead_code, reason = "its command follows")]
+mod matrix;
 mod qemu;
 mod report;
 mod run;

@@ -117,12 +117,7 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         "" => "workload".into(),
         name => name.to_owned(),
     };
-    let nodes = match machine.nodes {
-        1 => String::new(),
-        nodes => format!(", {nodes} NUMA nodes"),
-    };
-    let (cpus, topology, mib) = (machine.cpus, &machine.topology, machine.memory_mib);
-    let shape = format!("{cpus} CPUs ({topology}{nodes}), {mib} MiB");
+    let shape = machine.shape();
     let texts = [
         ("kernel", report.kernel.release.clone()),
         ("kernel image", report.kernel.sha256.clone()),

@@ -108,6 +108,17 @@ pub(crate) struct MachineFacts {
     pub(crate) clocksource: Option<String>,
 }
 
+impl MachineFacts {
+    /// In words: `4 CPUs (1s4c1t), 1024 MiB`.
+    pub(crate) fn shape(&self) -> String {
+        let nodes = match self.nodes {
+            1 => String::new(),
+            nodes => format!(", {nodes} NUMA nodes"),
+        };
+        format!("{} CPUs ({}{nodes}), {} MiB", self.cpus, self.topology, self.memory_mib)
+    }
+}
+
 /// Sums over all workers; latencies are merged by meaning.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Totals {

@@ -26,20 +26,14 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
     if let Some(advice) = &report.advice {
         writeln!(out, "  {advice}")?;
     }
-    let nodes = match machine.nodes {
-        1 => String::new(),
-        nodes => format!(", {nodes} NUMA nodes"),
-    };
     let mode = match machine.icount_shift {
         Some(shift) => format!(" deterministic (icount shift {shift})"),
         None => String::new(),
     };
     writeln!(
         out,
-        "  {} CPUs ({}{nodes}), {} MiB, {}{mode}, QEMU {}, clock {}, seed {}",
-        machine.cpus,
-        machine.topology,
-        machine.memory_mib,
+        "  {}, {}{mode}, QEMU {}, clock {}, seed {}",
+        machine.shape(),
         machine.accel,
         machine.qemu,
         machine.clocksource.as_deref().unwrap_or("unknown"),

@@ -1,0 +1,49 @@
+//! A cell of a matrix by its values on the axes. Called by everything of `matrix`.
+
+use serde::{Deserialize, Serialize};
+
+/// One combination; each value is the name that the file has for it. Cells of one matrix differ
+/// in their names, and a name stays the same whatever other cells there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) kernel: String,
+    /// `none`, or a sched_ext scheduler.
+    pub(crate) scheduler: String,
+    pub(crate) scenario: String,
+    /// `own`: what the scenario says; else as `vm` takes it.
+    pub(crate) topology: String,
+    /// `own`: what the scenario says; else a number.
+    pub(crate) seed: String,
+    /// `deterministic` or `default`.
+    pub(crate) mode: String,
+}
+
+/// What an axis has that is the scenario's own.
+pub(crate) const OWN: &str = "own";
+/// No sched_ext scheduler.
+pub(crate) const NONE: &str = "none";
+pub(crate) const DETERMINISTIC: &str = "deterministic";
+pub(crate) const DEFAULT: &str = "default";
+
+impl Cell {
+    /// `kernel/scheduler/scenario/topology/seed/mode`: also where its runs are kept.
+    pub(crate) fn name(&self) -> String {
+        self.values().map(|(_, value)| value).join("/")
+    }
+
+    /// Each axis with the value on it.
+    pub(crate) fn values(&self) -> [(&'static str, &str); 6] {
+        [
+            ("kernel", &self.kernel),
+            ("scheduler", &self.scheduler),
+            ("scenario", &self.scenario),
+            ("topology", &self.topology),
+            ("seed", &self.seed),
+            ("mode", &self.mode),
+        ]
+    }
+
+    pub(crate) fn is_deterministic(&self) -> bool {
+        self.mode == DETERMINISTIC
+    }
+}
