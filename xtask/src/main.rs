@@ -6,6 +6,7 @@ mod cmd;
 mod error;
 mod files;
 mod jobs;
+mod lines;
 mod packages;
 mod paths;
 mod progress;
@@ -16,7 +17,6 @@ mod compare;
 mod hunt;
 mod image;
 mod kernel;
-#[expect(dead_code, reason = "its command follows")]
 mod matrix;
 mod qemu;
 mod report;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = paths::Paths::from_env().and_then(|paths| match cli.command {
         Command::Vm(args) => cmd::vm::run(&args, &paths),
         Command::Hunt(args) => cmd::hunt::run(&args, &paths),
+        Command::Matrix(args) => cmd::matrix::run(&args, &paths),
         Command::Host(args) => cmd::host::run(&args, &paths),
         Command::Check(args) => cmd::check::run(&args),
         Command::Report(args) => cmd::report::run(&args),

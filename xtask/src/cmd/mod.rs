@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod hunt;
 pub(crate) mod kernel;
 pub(crate) mod list;
+pub(crate) mod matrix;
 pub(crate) mod report;
 pub(crate) mod scheduler;
 pub(crate) mod vm;

@@ -1,6 +1,9 @@
 //! `xtask vm`: one kernel, one scenario, one boot, one report.
 
+mod inputs;
 mod schedulers;
+
+pub(super) use inputs::inputs;
 
 use super::deterministic;
 use super::input::{self, Input};
@@ -15,7 +18,7 @@ use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
-    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, judge_console,
+    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, doubt, judge_console,
     judge_schedulers, watch, write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
@@ -96,13 +99,24 @@ pub(crate) fn run_once(
     progress: &Progress,
 ) -> Result<(RunReport, Folder)> {
     let (plan, qemu) = prepare(args, paths, progress)?;
+    run_prepared(args, &plan, &qemu, paths, progress)
+}
+
+/// From what [`prepare`] made of these arguments to the finished run folder.
+pub(super) fn run_prepared(
+    args: &VmArgs,
+    plan: &BootPlan,
+    qemu: &str,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<(RunReport, Folder)> {
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
     let decision =
         if args.deterministic { deterministic::accel() } else { args.accel.decide(paths) };
-    let mut facts = host_facts(&plan, &qemu, &decision);
-    let (accel, seen) = boot(args, &plan, decision, &folder, &mut facts, paths, progress)?;
-    let report = finish(&plan, accel, facts, seen, &folder, progress)?;
+    let mut facts = host_facts(plan, qemu, &decision);
+    let (accel, seen) = boot(args, plan, decision, &folder, &mut facts, paths, progress)?;
+    let report = finish(plan, accel, facts, seen, &folder, progress)?;
     Ok((report, folder))
 }
 
@@ -119,6 +133,10 @@ pub(super) fn finish(
     let mut checks = judge(&plan.scenario, &plan.resolved, &record, &seen.reports);
     checks.extend(judge_console(&seen, &plan.scenario));
     checks.extend(judge_schedulers(&seen));
+    // A deterministic guest has no time of the host's.
+    if plan.deterministic.is_none() {
+        doubt(&seen.load, &mut checks);
+    }
     let (verdict, advice) = match plan.attaches() > 0 && knows_no_schedulers(&seen) {
         true => (Verdict::GuestError, Some(OLD_INIT.into())),
         false => conclude(&seen, &plan.scenario, &plan.layout, &checks),
@@ -129,6 +147,7 @@ pub(super) fn finish(
         show_last_lines(&seen, progress);
     }
     facts.timings = Some(timings(&seen));
+    facts.load = Some(seen.load);
     facts.ended_by_itself = Some(matches!(seen.stop, Stop::Ended(_)));
     folder.write_json("host.json", &facts)?;
     let dump = write_scheduler_files(&seen, folder)?;
@@ -291,6 +310,7 @@ pub(super) fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> Ho
         host_release: read("/proc/sys/kernel/osrelease"),
         host_cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         load_average: read("/proc/loadavg"),
+        load: None,
         timings: None,
         ended_by_itself: None,
     }

@@ -1,6 +1,7 @@
 //! Which seeds a hunt runs, and which of them are this shard's. Called by `cli` and `cmd::hunt`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 
 /// More than anybody waits for.
@@ -56,8 +57,15 @@ impl FromStr for Shard {
     }
 }
 
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
 impl Shard {
-    fn has(self, seed: u64) -> bool {
+    /// Whether `seed`, or another number, is of this part.
+    pub(crate) fn has(self, seed: u64) -> bool {
         seed % self.of == self.index % self.of
     }
 

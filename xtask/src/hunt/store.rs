@@ -2,13 +2,10 @@
 //! it was ended. Called by `cmd::hunt`.
 
 use super::Signature;
-use crate::error::Refusal;
-use anyhow::{Context as _, Result};
-use rustix::fs::{FlockOperation, flock};
+use crate::lines::Lines;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// Raised when lines change their meaning.
@@ -40,44 +37,21 @@ struct Header {
 /// An open results file, ours alone.
 #[derive(Debug)]
 pub(crate) struct Store {
-    file: File,
+    lines: Lines,
     cells: BTreeMap<u64, Cell>,
 }
 
 impl Store {
-    /// Opens the file at `path`, or makes it, for a hunt with these `inputs`. A last line that was
-    /// not written to its end is dropped.
+    /// Opens the file at `path`, or makes it, for a hunt with these `inputs`.
     pub(crate) fn open(path: &Path, inputs: &str) -> Result<Self> {
-        let shown = path.display();
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .with_context(|| {
-                Refusal::host(format!("open(`{shown}`) failed"), "pass another folder as --out")
-            })?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
-            let fix = "wait for it, or pass another folder as --out";
-            Refusal::host(format!("another hunt writes `{shown}`"), fix)
-        })?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).with_context(|| format!("read(`{shown}`) failed"))?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64).with_context(|| format!("truncate(`{shown}`) failed"))?;
-        file.seek(SeekFrom::End(0)).with_context(|| format!("seek(`{shown}`) failed"))?;
-        let mut store = Self { file, cells: BTreeMap::new() };
         let header = Header { hunt: FORMAT, inputs: inputs.to_owned() };
-        match text[..whole].split_once('\n') {
-            None => store.write(&header)?,
-            Some((first, lines)) => store.cells = cells(first, lines, &header, path)?,
-        }
-        Ok(store)
+        let another = "scenario, kernel, machine or QEMU";
+        let (lines, cells): (_, Vec<Cell>) = Lines::open(path, &header, another)?;
+        Ok(Self { lines, cells: cells.into_iter().map(|cell| (cell.seed, cell)).collect() })
     }
 
     pub(crate) fn add(&mut self, cell: Cell) -> Result<()> {
-        self.write(&cell)?;
+        self.lines.add(&cell)?;
         self.cells.insert(cell.seed, cell);
         Ok(())
     }
@@ -85,33 +59,6 @@ impl Store {
     pub(crate) fn cells(&self) -> &BTreeMap<u64, Cell> {
         &self.cells
     }
-
-    /// In one call, so that only the last line can be torn.
-    fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let line = serde_json::to_string(line).context("serialize(result) failed")? + "\n";
-        self.file
-            .write_all(line.as_bytes())
-            .context(Refusal::host("write(results) failed", "free some space"))
-    }
-}
-
-fn cells(first: &str, lines: &str, header: &Header, path: &Path) -> Result<BTreeMap<u64, Cell>> {
-    let fix = "pass another folder as --out, or remove this one";
-    if serde_json::from_str::<Header>(first).ok().as_ref() != Some(header) {
-        let message = format!(
-            "`{}` holds the results of another scenario, kernel, machine or QEMU",
-            path.display()
-        );
-        return Err(Refusal::input(message, fix).into());
-    }
-    let mut cells = BTreeMap::new();
-    for (number, line) in (2..).zip(lines.lines()) {
-        let cell: Cell = serde_json::from_str(line).with_context(|| {
-            Refusal::input(format!("line {number} of `{}` is no result", path.display()), fix)
-        })?;
-        cells.insert(cell.seed, cell);
-    }
-    Ok(cells)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) use cache::{Cached, Choice, list, prune};
 pub(crate) use modules::LoadedModules;
 #[cfg(test)]
 pub(crate) use modules::Module;
-pub(crate) use needs::{Finding, Has};
+pub(crate) use needs::{Finding, Has, is_release};
 pub(crate) use spec::{Named, default_spec, named, recipes};
 
 /// One scheduler kernel, resolved.

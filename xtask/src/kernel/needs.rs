@@ -154,6 +154,12 @@ impl Kernel {
     }
 }
 
+/// Whether a minimum reads like `6.12`.
+pub(crate) fn is_release(text: &str) -> bool {
+    text.split_once('.')
+        .is_some_and(|(major, minor)| [major, minor].iter().all(|part| part.parse::<u16>().is_ok()))
+}
+
 /// `6.12.41-rt` is 6.12.
 pub(super) fn version(release: &str) -> Option<Version> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One combination; each value is the name that the file has for it. Cells of one matrix differ
 /// in their names, and a name stays the same whatever other cells there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) kernel: String,
     /// `none`, or a sched_ext scheduler.

@@ -2,5 +2,22 @@
 //! and the table of them. Boots nothing; that is `cmd::matrix`.
 
 mod cell;
+mod file;
+mod judge;
+mod plan;
+mod results;
+mod rule;
+mod scenarios;
 mod summary;
 mod table;
+
+pub(crate) mod views;
+
+pub(crate) use cell::{Cell, OWN};
+pub(crate) use judge::judge;
+#[cfg(test)]
+pub(crate) use plan::Recipe;
+pub(crate) use plan::{Plan, Planned};
+pub(crate) use results::{CellResult, PLAN, Results, kept_plan};
+pub(crate) use summary::RunSummary;
+pub(crate) use table::{Row, Standing, Table};

@@ -103,9 +103,11 @@ impl Standing {
 }
 
 impl Table {
-    /// That of the worst cell.
+    /// A failed expectation before a lost guest before a doubt, as `hunt` has it.
     pub(crate) fn exit_code(&self) -> u8 {
-        self.rows.iter().map(|row| row.standing).max().map_or(exit::PASS, Standing::exit_code)
+        let has = |code: &u8| self.rows.iter().any(|row| row.standing.exit_code() == *code);
+        let worst = [exit::FAIL, exit::GUEST, exit::INCONCLUSIVE];
+        worst.into_iter().find(has).unwrap_or(exit::PASS)
     }
 
     /// How many cells stand how, the best first.

@@ -134,6 +134,10 @@ impl Qemu {
         }))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Descriptors that become readable when there is news.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.notices.file.as_fd(), self.pidfd.as_fd()]

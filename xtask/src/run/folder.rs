@@ -1,6 +1,7 @@
 //! The folder of a run: what goes in, what comes out, and the facts of the host that must stay
 //! out of the report. Called by `cmd::vm` and `cmd::report`.
 
+use super::load::HostLoad;
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::qemu::HostCpu;
@@ -36,7 +37,11 @@ pub(crate) struct HostFacts {
     pub(crate) initramfs_sha256: String,
     pub(crate) host_release: String,
     pub(crate) host_cpus: usize,
+    /// When the run began.
     pub(crate) load_average: String,
+    /// Absent until the run has ended.
+    #[serde(default)]
+    pub(crate) load: Option<HostLoad>,
     /// Absent until the run has ended.
     pub(crate) timings: Option<Timings>,
     /// Whether QEMU ended without our doing; absent until then.
@@ -57,9 +62,14 @@ pub(crate) struct Timings {
 impl Folder {
     /// The folder the user named, which must be new or empty, or one named by scenario and date.
     pub(crate) fn create(out: Option<&Path>, name: &str, paths: &Paths) -> Result<Self> {
+        Self::create_in(out, name, &paths.runs)
+    }
+
+    /// The same, below a folder of folders.
+    pub(crate) fn create_in(out: Option<&Path>, name: &str, all: &Path) -> Result<Self> {
         match out {
             Some(path) => Self::named(path),
-            None => Self::dated(&paths.runs, name),
+            None => Self::dated(all, name),
         }
     }
 
@@ -143,14 +153,7 @@ impl Folder {
     /// Moves a folder that was to be thrown away to where runs are kept.
     pub(crate) fn keep(self, runs: &Path) -> Result<()> {
         let kept = Self::dated(runs, "lost")?;
-        let copied = std::process::Command::new("cp")
-            .args(["-r", "--sparse=always"])
-            .arg(self.path.join("."))
-            .arg(&kept.path)
-            .status()
-            .context("starting cp failed")?;
-        anyhow::ensure!(copied.success(), "cp(`{}`) failed", self.path.display());
-        Ok(())
+        copy_folder(&self.path, &kept.path)
     }
 
     /// Puts the files of an attempt that proved nothing but the accelerator's fault aside.
@@ -166,6 +169,20 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Copies what is in `from` into `to`, made if it is not there, holes of disks as holes.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)
+        .with_context(|| format!("create_dir_all(`{}`) failed", to.display()))?;
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "--sparse=always"])
+        .arg(from.join("."))
+        .arg(to)
+        .status()
+        .context("starting cp failed")?;
+    anyhow::ensure!(copied.success(), "cp(`{}`) failed", from.display());
+    Ok(())
 }
 
 /// Writes `value` as indented JSON.

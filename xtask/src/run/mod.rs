@@ -7,6 +7,7 @@ mod difference;
 mod folder;
 mod guest_clock;
 mod limits;
+mod load;
 mod plan;
 mod scheduler;
 mod tail;
@@ -17,9 +18,10 @@ pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
 pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
 pub(crate) use folder::{
-    Folder, HostFacts, Timings, file_name, shell_word, write_file, write_json,
+    Folder, HostFacts, Timings, copy_folder, file_name, shell_word, write_file, write_json,
 };
 pub(crate) use limits::Limits;
+pub(crate) use load::{HostLoad, doubt};
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
     command_line, emulated, resolved,

@@ -4,6 +4,7 @@
 use super::console::Console;
 use super::guest_clock::GuestClock;
 use super::limits::Limits;
+use super::load::{HostLoad, LoadMeter};
 use super::tail::Tail;
 use crate::progress::Progress;
 use crate::qemu::{Command, Guest, HostCpu, Notice, Qemu, QemuEnd, arguments};
@@ -68,6 +69,7 @@ pub(crate) struct Observed {
     pub(crate) total: Duration,
     /// The guest's time in seconds at which it was stopped, if it was to be.
     pub(crate) stopped_at_s: Option<f64>,
+    pub(crate) load: HostLoad,
 }
 
 /// Boots `guest`, on one CPU of the host if that is given, and watches it to its end.
@@ -106,6 +108,7 @@ struct Watch<'a> {
     /// Of a guest that is to be stopped.
     clock: Option<GuestClock>,
     is_debugged: bool,
+    load: LoadMeter,
     seen: Observed,
 }
 
@@ -139,8 +142,10 @@ impl<'a> Watch<'a> {
             run: None,
             total: Duration::ZERO,
             stopped_at_s: None,
+            load: HostLoad::default(),
         };
         Ok(Self {
+            load: LoadMeter::new(qemu.pid()),
             qemu,
             limits,
             progress,
@@ -171,6 +176,7 @@ impl<'a> Watch<'a> {
     /// Takes all news; says why to stop, if there is a reason.
     fn look(&mut self) -> Result<Option<Stop>> {
         let ended = self.qemu.ended()?;
+        self.load.tick();
         self.read_ports();
         if let Some(end) = ended {
             return Ok(Some(
@@ -312,6 +318,7 @@ impl<'a> Watch<'a> {
             unfinished: self.decoder.unfinished(),
             complaints,
             total: self.started.elapsed(),
+            load: self.load.load(),
             ..self.seen
         })
     }

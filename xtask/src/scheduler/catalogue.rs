@@ -3,6 +3,7 @@
 
 use super::{KINDS, tools};
 use crate::error::Refusal;
+use crate::kernel::is_release;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -125,11 +126,6 @@ pub(crate) fn find(name: &str, paths: &Paths) -> Result<Entry> {
 
 fn damaged(name: &str, fault: &str) -> Refusal {
     Refusal::input(format!("{FILE}: scheduler `{name}` {fault}"), format!("mend it in {FILE}"))
-}
-
-fn is_release(text: &str) -> bool {
-    text.split_once('.')
-        .is_some_and(|(major, minor)| [major, minor].iter().all(|part| part.parse::<u16>().is_ok()))
 }
 
 #[cfg(test)]

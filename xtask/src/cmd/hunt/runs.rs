@@ -212,13 +212,8 @@ fn inputs(
         }
     };
     let (plan, qemu) = vm::prepare(vm, paths, progress)?;
-    let (kernel, image) = (&plan.kernel.sha256, &plan.image.sha256);
-    let scenario = resolved(&plan.scenario)?;
-    let machine = (&plan.layout, &plan.disk, &plan.cpu_model, plan.icount_shift());
-    let console =
-        (&plan.kernel_args, vm.guest.allow_splat.iter().map(|r| r.as_str()).collect::<Vec<_>>());
-    let all = format!("{qemu}\n{kernel}\n{image}\n{scenario}\n{machine:?}\n{console:?}\n{sound:?}");
-    Ok(sha256(all.as_bytes()))
+    let run = vm::inputs(vm, &plan, &qemu)?;
+    Ok(sha256(format!("{run}\n{sound:?}").as_bytes()))
 }
 
 /// The one that was asked for, else one that the same inputs always get, so that they go on there.

@@ -1,0 +1,119 @@
+//! `xtask matrix`: the cells of a file, each booted as `vm` does it, into a folder that can be gone
+//! on in, and one table of them. Called by `main`.
+
+mod budget;
+mod cells;
+mod list;
+mod live;
+mod merge;
+mod place;
+mod times;
+mod views;
+
+use super::vm;
+use crate::cli::{MatrixArgs, MatrixCommand};
+use crate::error::exit;
+use crate::jobs::{host_cpus, side_by_side};
+use crate::matrix::{PLAN, Plan, Planned, Results, judge};
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::run::write_json;
+use anyhow::{Context as _, Result};
+use cells::{Cells, Ran};
+use live::Live;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::SystemTime;
+use times::Times;
+
+/// The table, in the folder of a matrix.
+const TABLE: &str = "matrix.json";
+
+pub(crate) fn run(args: &MatrixArgs, paths: &Paths) -> Result<u8> {
+    if let Some(MatrixCommand::Merge(args)) = &args.command {
+        return merge::run(args, paths);
+    }
+    let file = args.file.as_deref().context("clap asks for the file")?;
+    let plan = Plan::read(file, &args.filter)?;
+    if args.list {
+        return list::run(&plan, args, paths);
+    }
+    args.views.check()?;
+    run_plan(&plan, args, paths)
+}
+
+fn run_plan(plan: &Plan, args: &MatrixArgs, paths: &Paths) -> Result<u8> {
+    vm::end_on_signals()?;
+    let progress = Progress::new();
+    let mine = plan.of(args.shard);
+    let cells = Cells::prepare(&mine, args.shard, paths, &progress)?;
+    let folder = place::choose(args, &plan.name, paths)?;
+    progress.step(format!("matrix folder: {}", folder.display()));
+    drop(progress);
+    let mut results = Results::open(&folder, plan)?;
+    write_json(&folder.join(PLAN), plan)?;
+    let ended = run_cells(&cells, &mine, args, &folder, &mut results, paths)?;
+    let table = judge(&plan.name, &mine, results.cells(), &today());
+    write_json(&folder.join(TABLE), &table)?;
+    views::show(&table, &args.views, &folder)?;
+    if vm::interrupted() {
+        Progress::new().step("interrupted: the same command with --resume goes on from here");
+        return Ok(exit::INTERRUPTED);
+    }
+    ended.map_or(Ok(table.exit_code()), Err)
+}
+
+/// Runs what there is no result of yet, deterministic cells first: the others then have the host
+/// for themselves. Gives the error that ended it, if one did.
+fn run_cells(
+    cells: &Cells<'_>,
+    mine: &[&Planned],
+    args: &MatrixArgs,
+    folder: &Path,
+    results: &mut Results,
+    paths: &Paths,
+) -> Result<Option<anyhow::Error>> {
+    let mut todo: Vec<&Planned> =
+        mine.iter().copied().filter(|planned| planned.excluded.is_none()).collect();
+    todo.sort_by_key(|planned| !planned.cell.is_deterministic());
+    let mut times = Times::read(paths)?;
+    let kept = results.cells().clone();
+    let live = Live::new(mine, &times);
+    let jobs = args.jobs.map_or_else(host_cpus, NonZeroUsize::get);
+    let mut failure = None;
+    let work = |planned: &&Planned| {
+        let name = planned.name();
+        cells.run(planned, kept.get(&name), folder, || live.begins(&name))
+    };
+    side_by_side(&todo, jobs, work, |planned, ran| {
+        let name = planned.name();
+        let going = ran.and_then(|ran| {
+            let standing = |result| {
+                let of = std::collections::BTreeMap::from([(name.clone(), result)]);
+                judge("", &[*planned], &of, &today()).rows.swap_remove(0)
+            };
+            let row = match ran {
+                Ran::Interrupted => return Ok(false),
+                Ran::Kept(result) => standing(result),
+                Ran::New(result, wall) => {
+                    results.add(result.clone())?;
+                    times.add(&name, wall)?;
+                    standing(result)
+                }
+            };
+            live.ends(&row);
+            Ok(!(args.fail_fast && row.standing.is_bad()))
+        });
+        going.unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            false
+        })
+    });
+    Ok(failure)
+}
+
+/// In UTC, as `2027-03-31`.
+fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now.chars().take("2027-03-31".len()).collect()
+}

@@ -1,0 +1,251 @@
+//! One cell of a matrix: from its names to what is kept of its runs. Called by `cmd::matrix`.
+
+use super::budget::{Budget, Share, available_memory_mib};
+use crate::cli::VmArgs;
+use crate::cmd::vm;
+use crate::error::{Refusal, exit, exit_code};
+use crate::hunt::Shard;
+use crate::image;
+use crate::jobs::host_cpus;
+use crate::kernel::{self, Kernel};
+use crate::matrix::{CellResult, OWN, Planned, RunSummary};
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::qemu::PRESETS;
+use crate::run::{BootPlan, Verdict, broken_promise, differences};
+use crate::scheduler;
+use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Everything that is there once for all cells.
+#[derive(Debug)]
+pub(super) struct Cells<'a> {
+    kernels: BTreeMap<String, Kernel>,
+    budget: Budget,
+    paths: &'a Paths,
+}
+
+/// What came of an attempt.
+pub(super) enum Ran {
+    /// It has a result of the same inputs already.
+    Kept(CellResult),
+    New(CellResult, Duration),
+    Interrupted,
+}
+
+impl<'a> Cells<'a> {
+    /// Fetches and builds what the cells need, each once, and refuses what no boot could mend.
+    pub(super) fn prepare(
+        cells: &[&Planned],
+        shard: Option<Shard>,
+        paths: &'a Paths,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let shard = shard.map(|shard| format!(" of shard {shard}")).unwrap_or_default();
+        let to_run: Vec<_> = cells.iter().filter(|planned| planned.excluded.is_none()).collect();
+        progress.step(format!("{} cells{shard}, {} to be run", cells.len(), to_run.len()));
+        let mut kernels = BTreeMap::new();
+        for planned in &to_run {
+            arguments(planned)?;
+            let spec = &planned.recipe.kernel;
+            if !kernels.contains_key(spec) {
+                kernels.insert(spec.clone(), kernel::resolve(spec, paths, progress)?);
+            }
+        }
+        let mut specs: Vec<_> =
+            to_run.iter().filter_map(|p| Some(&p.recipe.scheduler.as_ref()?.0)).collect();
+        specs.sort();
+        specs.dedup();
+        for spec in specs {
+            scheduler::resolve(spec, paths, progress)?;
+        }
+        if !to_run.is_empty() {
+            image::guest_init(paths, progress)?;
+        }
+        Ok(Self { kernels, budget: Budget::new(host_cpus(), available_memory_mib()), paths })
+    }
+
+    /// Runs a cell into its folder below `folder`, as often as it is planned, when there is room
+    /// on this host; `begins` is told then.
+    pub(super) fn run(
+        &self,
+        planned: &Planned,
+        kept: Option<&CellResult>,
+        folder: &Path,
+        begins: impl FnOnce(),
+    ) -> Result<Ran> {
+        if vm::interrupted() {
+            return Ok(Ran::Interrupted);
+        }
+        let skip = |why: String| {
+            let result = result(planned, None, Some(why));
+            match kept == Some(&result) {
+                true => Ran::Kept(result),
+                false => Ran::New(result, Duration::ZERO),
+            }
+        };
+        if let Some(why) = self.too_old(planned) {
+            return Ok(skip(why));
+        }
+        let args = arguments(planned)?;
+        let (plan, qemu) = match vm::prepare(&args, self.paths, &Progress::silent()) {
+            // The kernel, the scenario and the machine do not fit together.
+            Err(error) if exit_code(&error) == exit::BAD_INPUT => {
+                return Ok(skip(format!("{error:#}")));
+            }
+            prepared => prepared?,
+        };
+        let inputs = vm::inputs(&args, &plan, &qemu)?;
+        if let Some(kept) = kept.filter(|kept| kept.inputs.as_ref() == Some(&inputs)) {
+            return Ok(Ran::Kept(kept.clone()));
+        }
+        let (cpus, memory_mib) = (plan.layout.cpus(), plan.layout.memory_mib());
+        let _share = self.budget.take(Share::of_guest(args.deterministic, cpus, memory_mib));
+        if vm::interrupted() {
+            return Ok(Ran::Interrupted);
+        }
+        begins();
+        let began = Instant::now();
+        let mut result = result(planned, Some(inputs), None);
+        for number in 1..=planned.runs {
+            let again = self.boot(&args, (&plan, &qemu), number, folder, &mut result)?;
+            if !again {
+                return Ok(Ran::Interrupted);
+            }
+        }
+        Ok(Ran::New(result, began.elapsed() / planned.runs.max(1)))
+    }
+
+    /// One run. A deterministic one that is the same as the first is not kept.
+    fn boot(
+        &self,
+        args: &VmArgs,
+        (plan, qemu): (&BootPlan, &str),
+        number: u32,
+        folder: &Path,
+        result: &mut CellResult,
+    ) -> Result<bool> {
+        let place = |number: u32| format!("runs/{}/{number}", result.cell);
+        let out = folder.join(place(number));
+        clear(&out)?;
+        let args = VmArgs { out: Some(out.clone()), ..args.clone() };
+        let (report, _) = vm::run_prepared(&args, plan, qemu, self.paths, &Progress::silent())?;
+        if report.verdict == Verdict::Interrupted {
+            return Ok(false);
+        }
+        if args.deterministic && number > 1 {
+            let first = folder.join(place(1));
+            let found = differences(&first, &out)?;
+            if found.is_empty() {
+                clear(&out)?;
+                return Ok(true);
+            }
+            let what = format!("run {number} of {} gave other bytes", result.cell);
+            result.differs.get_or_insert_with(|| broken_promise(&what, &found));
+        }
+        result.runs.push(RunSummary::of(&report, place(number)));
+        Ok(true)
+    }
+
+    fn too_old(&self, planned: &Planned) -> Option<String> {
+        let minimum = planned.minimum.as_ref()?;
+        let kernel = self.kernels.get(&planned.recipe.kernel)?;
+        let why = format!("needs Linux {minimum}, this is {}", kernel.release);
+        kernel.is_older_than(minimum).then_some(why)
+    }
+}
+
+fn result(planned: &Planned, inputs: Option<String>, skipped: Option<String>) -> CellResult {
+    CellResult { cell: planned.name(), inputs, skipped, differs: None, runs: Vec::new() }
+}
+
+/// What `vm` is told for a cell.
+pub(super) fn arguments(planned: &Planned) -> Result<VmArgs> {
+    let (cell, recipe) = (&planned.cell, &planned.recipe);
+    let mut words = vec!["--kernel".to_owned(), recipe.kernel.clone()];
+    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+    option("--config", &recipe.scenario.display().to_string());
+    match cell.topology.as_str() {
+        OWN => {}
+        cpus if cpus.parse::<u32>().is_ok() => option("--cpus", cpus),
+        name if PRESETS.iter().any(|preset| preset.name == name) => option("--machine", name),
+        topology => option("--topology", topology),
+    }
+    if cell.seed != OWN {
+        option("--seed", &cell.seed);
+    }
+    if let Some((spec, _)) = &recipe.scheduler {
+        option("--scheduler", spec);
+    }
+    if cell.is_deterministic() {
+        words.push("--deterministic".into());
+    }
+    if let Some((_, args)) = recipe.scheduler.as_ref().filter(|(_, args)| !args.is_empty()) {
+        words.push("--".into());
+        words.extend(args.iter().cloned());
+    }
+    VmArgs::of(words.iter().map(OsStr::new)).map_err(|error| {
+        let why = error.to_string();
+        let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let message = format!("cell `{}` cannot be: {why}", planned.name());
+        Refusal::input(message, "mend the axis in the matrix file").into()
+    })
+}
+
+fn clear(folder: &PathBuf) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove(`{}`) failed", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::{Cell, Recipe};
+
+    fn planned(topology: &str, seed: &str) -> Planned {
+        let text = |text: &str| text.to_owned();
+        let cell = Cell {
+            kernel: text("k"),
+            scheduler: text("s"),
+            scenario: text("wake"),
+            topology: text(topology),
+            seed: text(seed),
+            mode: text("deterministic"),
+        };
+        let recipe = Recipe {
+            kernel: text("./bzImage"),
+            scheduler: Some((text("scx_a"), vec![text("--slice"), text("5")])),
+            scenario: "wake.json".into(),
+        };
+        Planned::new(cell, recipe)
+    }
+
+    #[test]
+    fn a_cell_is_told_to_vm_as_a_user_would() {
+        let args = arguments(&planned("2s2c1t", "7")).unwrap();
+        assert_eq!(args.guest.kernel.as_deref(), Some("./bzImage"));
+        assert_eq!(args.guest.scheduler_args, ["--slice", "5"]);
+        assert_eq!(args.overrides.seed, Some(7));
+        assert!(args.deterministic && args.guest.machine.topology.is_some());
+        let own = arguments(&planned("own", "own")).unwrap();
+        assert!(own.guest.machine.topology.is_none() && own.overrides.seed.is_none());
+        assert!(arguments(&planned("8", "1")).unwrap().guest.machine.cpus.is_some());
+        assert!(arguments(&planned("laptop", "1")).unwrap().guest.machine.machine.is_some());
+    }
+
+    #[test]
+    fn an_axis_that_vm_does_not_take_is_refused_by_the_name_of_its_cell() {
+        let error = arguments(&planned("2x3", "1")).unwrap_err();
+        assert_eq!(exit_code(&error), exit::BAD_INPUT);
+        let text = error.to_string();
+        assert!(text.contains("`k/s/wake/2x3/1/deterministic` cannot be"), "{text}");
+        assert!(text.contains("--topology"), "{text}");
+    }
+}

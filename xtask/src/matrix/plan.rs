@@ -1,0 +1,271 @@
+//! The cells of a matrix, in order, with what the rules say of each. Made of the file by
+//! `cmd::matrix`, kept beside the results, so that shards and `merge` agree on it.
+
+use super::cell::{Cell, DEFAULT, DETERMINISTIC, NONE, OWN};
+use super::file::{Axes, File, NamedSpec, Text};
+use super::rule::{Choice, Known, fault_of_date, matches};
+use super::scenarios;
+use crate::error::Refusal;
+use crate::files::sha256;
+use crate::hunt::{Seeds, Shard};
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Raised when a field changes its meaning.
+const FORMAT: u32 = 1;
+/// One deterministic cell in so many is run once more than it is asked for.
+const SAMPLE: usize = 20;
+const MOST_RUNS: u32 = 1000;
+
+/// Every cell of the matrix, whoever runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    matrix: u32,
+    /// The name of the file without its ending.
+    pub(crate) name: String,
+    pub(crate) cells: Vec<Planned>,
+}
+
+/// A cell, and what is to be done with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    pub(crate) cell: Cell,
+    /// How often it is run: 0 if a rule keeps it from that.
+    pub(crate) runs: u32,
+    /// Which rule does, in its words.
+    pub(crate) excluded: Option<String>,
+    /// The oldest Linux on which it is run.
+    pub(crate) minimum: Option<String>,
+    pub(crate) known_failure: Option<Known>,
+    /// What it is run with. Facts of one host are not compared with those of another.
+    #[serde(skip)]
+    pub(crate) recipe: Recipe,
+}
+
+/// What of a cell is not in its names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Recipe {
+    pub(crate) kernel: String,
+    pub(crate) scheduler: Option<(String, Vec<String>)>,
+    pub(crate) scenario: PathBuf,
+}
+
+impl Planned {
+    /// A cell of which no rule says anything.
+    pub(crate) fn new(cell: Cell, recipe: Recipe) -> Self {
+        Self { cell, runs: 1, excluded: None, minimum: None, known_failure: None, recipe }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.cell.name()
+    }
+}
+
+impl Plan {
+    /// The plan of the file at `path`: of it the cells whose names one of `filters` matches, if
+    /// there are any.
+    pub(crate) fn read(path: &Path, filters: &[String]) -> Result<Self> {
+        let file = File::read(path)?;
+        let mut cells = combine(&file, path)?;
+        apply(&file, path, &mut cells)?;
+        let chosen = |cell: &Planned| {
+            let name = cell.name();
+            filters.is_empty()
+                || filters.iter().any(|filter| matches(&format!("*{filter}*"), &name))
+        };
+        cells.retain(chosen);
+        if cells.is_empty() {
+            let message = format!("`{}` has no such cell", path.display());
+            return Err(Refusal::input(message, "see `--list` for their names").into());
+        }
+        sample(&mut cells);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { matrix: FORMAT, name, cells })
+    }
+
+    /// The cells of `shard`: the same ones whatever other cells there are.
+    pub(crate) fn of(&self, shard: Option<Shard>) -> Vec<&Planned> {
+        let has = |cell: &&Planned| shard.is_none_or(|shard| shard.has(number(&cell.name())));
+        self.cells.iter().filter(has).collect()
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.matrix == FORMAT
+    }
+}
+
+/// A number of a name that is as good as random and always the same.
+fn number(name: &str) -> u64 {
+    let digits = &sha256(name.as_bytes())[..16];
+    u64::from_str_radix(digits, 16).unwrap_or(0)
+}
+
+/// Each axis with each, then what is included, in the order of the file and each cell once.
+fn combine(file: &File, path: &Path) -> Result<Vec<Planned>> {
+    let mut cells = Vec::new();
+    let mut names = BTreeSet::new();
+    for axes in
+        std::iter::once(file.axes.clone()).chain(file.include.iter().map(|i| i.over(&file.axes)))
+    {
+        for cell in product(&axes, path)? {
+            let name = cell.name();
+            if names.insert(name.clone()) {
+                cells.push(cell);
+            } else if cells.iter().any(|other| other.name() == name && *other != cell) {
+                let message = format!("`{}`: two cells are called `{name}`", path.display());
+                return Err(
+                    Refusal::input(message, "give their kernels or schedulers names").into()
+                );
+            }
+        }
+    }
+    Ok(cells)
+}
+
+fn product(axes: &Axes, path: &Path) -> Result<Vec<Planned>> {
+    let named = |list: &Option<Vec<_>>, usual: NamedSpec| match list {
+        None => vec![usual],
+        Some(list) => list.iter().map(super::file::Named::parts).collect(),
+    };
+    let only = |text: &str| NamedSpec { name: text.into(), spec: text.into(), args: Vec::new() };
+    let Some(_) = axes.kernels else {
+        let message = format!("`{}` has no `kernels` under [axes]", path.display());
+        return Err(Refusal::input(message, "name some, as kernels = [\"trixie\"]").into());
+    };
+    let texts = |list: &Option<Vec<Text>>| match list {
+        None => vec![OWN.to_owned()],
+        Some(list) => list.iter().map(Text::as_text).collect(),
+    };
+    let modes = axes.modes.clone().unwrap_or_else(|| vec![DETERMINISTIC.into()]);
+    if let Some(bad) = modes.iter().find(|mode| ![DETERMINISTIC, DEFAULT].contains(&mode.as_str()))
+    {
+        let message = format!("`{}`: `{bad}` is no mode", path.display());
+        return Err(
+            Refusal::input(message, format!("write `{DETERMINISTIC}` or `{DEFAULT}`")).into()
+        );
+    }
+    let seeds = seeds(axes.seeds.as_deref(), path)?;
+    let scenarios = scenarios::find(axes.scenarios.as_deref(), path)?;
+    let mut cells = Vec::new();
+    for kernel in named(&axes.kernels, only("")) {
+        for scheduler in named(&axes.schedulers, only(NONE)) {
+            for (scenario, file) in &scenarios {
+                for topology in texts(&axes.topologies) {
+                    for seed in &seeds {
+                        for mode in &modes {
+                            cells.push(planned(
+                                [&kernel.name, &scheduler.name, scenario, &topology, seed, mode],
+                                Recipe {
+                                    kernel: kernel.spec.clone(),
+                                    scheduler: (scheduler.spec != NONE)
+                                        .then(|| (scheduler.spec.clone(), scheduler.args.clone())),
+                                    scenario: file.clone(),
+                                },
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(cells)
+}
+
+/// `own`, numbers and ranges.
+fn seeds(list: Option<&[Text]>, path: &Path) -> Result<Vec<String>> {
+    let Some(list) = list else { return Ok(vec![OWN.to_owned()]) };
+    let mut all = Vec::new();
+    for text in list.iter().map(Text::as_text) {
+        if text == OWN {
+            all.push(text);
+            continue;
+        }
+        let seeds: Seeds = text.parse().map_err(|why| {
+            Refusal::input(format!("`{}`: {why}", path.display()), "or write `own`")
+        })?;
+        all.extend(seeds.of(None).iter().map(u64::to_string));
+    }
+    Ok(all)
+}
+
+/// Names become folders.
+fn planned(names: [&str; 6], recipe: Recipe) -> Planned {
+    let [kernel, scheduler, scenario, topology, seed, mode] = names.map(|name| {
+        let plain =
+            |c: char| if c.is_ascii_alphanumeric() || "_-.,:".contains(c) { c } else { '-' };
+        let name: String = name.chars().map(plain).collect();
+        name.trim_start_matches(['.', '-']).to_owned()
+    });
+    let cell = Cell { kernel, scheduler, scenario, topology, seed, mode };
+    Planned::new(cell, recipe)
+}
+
+/// The rules in the order of the file; one that chooses no cell is a mistake.
+fn apply(file: &File, path: &Path, cells: &mut [Planned]) -> Result<()> {
+    let chosen = |what: &str,
+                  choice: &Choice,
+                  cells: &mut [Planned],
+                  change: &dyn Fn(&mut Planned)| {
+        let mut count = 0;
+        for planned in cells.iter_mut().filter(|planned| choice.has(&planned.cell)) {
+            change(planned);
+            count += 1;
+        }
+        let message =
+            format!("`{}`: [[{what}]] of {{ {} }} chooses no cell", path.display(), choice.words());
+        if count > 0 {
+            Ok(())
+        } else {
+            Err(Refusal::input(message, "see `--list` for their names"))
+        }
+    };
+    let bad =
+        |what: String, fix: &str| Refusal::input(format!("`{}`: {what}", path.display()), fix);
+    for rule in &file.repeat {
+        if !(1..=MOST_RUNS).contains(&rule.runs) {
+            let what = format!("[[repeat]] has runs = {}", rule.runs);
+            return Err(bad(what, &format!("write 1 to {MOST_RUNS}")).into());
+        }
+        chosen("repeat", &rule.cells, cells, &|planned| planned.runs = rule.runs)?;
+    }
+    for rule in &file.minimum {
+        if !crate::kernel::is_release(&rule.linux) {
+            let what = format!("[[minimum]] has linux = \"{}\"", rule.linux);
+            return Err(bad(what, "write it as 6.12").into());
+        }
+        chosen("minimum", &rule.cells, cells, &|planned| {
+            planned.minimum = Some(rule.linux.clone())
+        })?;
+    }
+    for rule in &file.known_failure {
+        if let Some(fault) = rule.expires.as_deref().and_then(fault_of_date) {
+            return Err(bad(format!("[[known_failure]] {fault}"), "write the last day").into());
+        }
+        let known = Known { reason: rule.reason.clone(), expires: rule.expires.clone() };
+        chosen("known_failure", &rule.cells, cells, &|planned| {
+            planned.known_failure = Some(known.clone())
+        })?;
+    }
+    for rule in &file.exclude {
+        chosen("exclude", &rule.cells, cells, &|planned| {
+            (planned.excluded, planned.runs) = (Some(rule.reason.clone()), 0);
+        })?;
+    }
+    Ok(())
+}
+
+/// Which cells are run once more is a matter of their names, so that shards agree.
+fn sample(cells: &mut [Planned]) {
+    let mut some: Vec<_> = cells
+        .iter_mut()
+        .filter(|planned| planned.cell.is_deterministic() && planned.runs > 0)
+        .collect();
+    some.sort_by_key(|planned| number(&planned.name()));
+    let count = some.len().div_ceil(SAMPLE);
+    some.into_iter().take(count).for_each(|planned| planned.runs += 1);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What came of each cell, as JSON lines that are only ever added to. Called by `cmd::matrix`.
+
+use super::plan::Plan;
+use super::summary::RunSummary;
+use crate::error::Refusal;
+use crate::files::sha256;
+use crate::lines::Lines;
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Raised when lines change their meaning.
+const FORMAT: u32 = 1;
+/// Of the folder of a matrix.
+pub(crate) const RESULTS: &str = "results.jsonl";
+pub(crate) const PLAN: &str = "plan.json";
+
+/// One cell that was run to its end, or could not be run at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CellResult {
+    /// Its name.
+    pub(crate) cell: String,
+    /// Hash of everything that its runs depend on; none if it was not run.
+    pub(crate) inputs: Option<String>,
+    /// Why it cannot be run here or anywhere, by the kernel, the scenario or the machine.
+    pub(crate) skipped: Option<String>,
+    /// Where two deterministic runs of it first differ.
+    pub(crate) differs: Option<String>,
+    pub(crate) runs: Vec<RunSummary>,
+}
+
+/// The first line.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    results: u32,
+    /// Hash of the plan.
+    plan: String,
+}
+
+/// An open results file, ours alone.
+#[derive(Debug)]
+pub(crate) struct Results {
+    lines: Lines,
+    cells: BTreeMap<String, CellResult>,
+}
+
+impl Results {
+    /// Opens the file in `folder`, or makes it, for this plan.
+    pub(crate) fn open(folder: &Path, plan: &Plan) -> Result<Self> {
+        let text = serde_json::to_string(plan).context("serialize(plan) failed")?;
+        let header = Header { results: FORMAT, plan: sha256(text.as_bytes()) };
+        let (lines, cells): (_, Vec<CellResult>) =
+            Lines::open(&folder.join(RESULTS), &header, "plan")?;
+        Ok(Self { lines, cells: cells.into_iter().map(|cell| (cell.cell.clone(), cell)).collect() })
+    }
+
+    pub(crate) fn add(&mut self, cell: CellResult) -> Result<()> {
+        self.lines.add(&cell)?;
+        self.cells.insert(cell.cell.clone(), cell);
+        Ok(())
+    }
+
+    /// By the names of the cells.
+    pub(crate) fn cells(&self) -> &BTreeMap<String, CellResult> {
+        &self.cells
+    }
+}
+
+/// The plan that is kept in `folder`.
+pub(crate) fn kept_plan(folder: &Path) -> Result<Plan> {
+    let path = folder.join(PLAN);
+    let refusal = |what: &str| {
+        Refusal::input(
+            format!("{what}(`{}`) failed", path.display()),
+            "pass the folder of a matrix",
+        )
+    };
+    let text = std::fs::read(&path).with_context(|| refusal("read"))?;
+    let plan: Plan = serde_json::from_slice(&text).with_context(|| refusal("parse"))?;
+    if plan.is_readable() { Ok(plan) } else { Err(refusal("another version: parse").into()) }
+}
