@@ -21,7 +21,7 @@ pub(crate) use folder::{
     Folder, HostFacts, Timings, copy_folder, file_name, shell_word, write_file, write_json,
 };
 pub(crate) use limits::Limits;
-pub(crate) use load::{HostLoad, doubt};
+pub(crate) use load::doubt;
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
     command_line, emulated, resolved,

@@ -286,7 +286,7 @@ mod tests {
             run: Some(Duration::ZERO),
             total: Duration::ZERO,
             stopped_at_s: None,
-            load: crate::run::HostLoad::default(),
+            load: crate::run::load::HostLoad::default(),
         }
     }
 
