@@ -77,7 +77,11 @@ fn by_itself(result: &CellResult) -> (Standing, Option<String>) {
         Some(run) => {
             let standing = Standing::of(run.verdict);
             let advice = run.advice.clone().unwrap_or_default();
-            let text = format!("{}: {advice}", run.verdict.name());
+            let text = match standing {
+                // That has many names.
+                Standing::GuestFailed => format!("{}: {advice}", run.verdict.name()),
+                _ => advice,
+            };
             (standing, (standing != Standing::Pass).then_some(text))
         }
     }

@@ -68,7 +68,7 @@ fn a_known_failure_is_excused_until_its_day_has_passed() {
         (excused.rows[0].standing, excused.exit_code()),
         (Standing::KnownFailure, exit::PASS)
     );
-    assert_eq!(excused.rows[0].reason.as_deref(), Some("a bug (fail: look)"));
+    assert_eq!(excused.rows[0].reason.as_deref(), Some("a bug (look)"));
     let expired = table(&known("2027-03-30"), &[Verdict::Fail]);
     assert_eq!((expired.rows[0].standing, expired.exit_code()), (Standing::Fail, exit::FAIL));
     assert_eq!(standing(&known("2027-03-31"), &[Verdict::Pass]), Standing::UnexpectedPass);
