@@ -40,6 +40,7 @@ type Seen = BTreeMap<String, u64>;
 /// its CPU and SCHED_FIFO priority they take turns, so that none of that one's steps is missed.
 fn observe(_: &AtomicBool) -> WorkerReport {
     let forks_before = forks();
+    let execs_before = execs();
     let others = others();
     let mut seen = Seen::new();
     let mut looks = 0;
@@ -48,6 +49,7 @@ fn observe(_: &AtomicBool) -> WorkerReport {
         rustix::thread::sched_yield();
     }
     seen.extend(forks().zip(forks_before).map(|(is, was)| ("forks".into(), is - was)));
+    seen.extend(execs().zip(execs_before).map(|(is, was)| ("execs".into(), is - was)));
     let left = left_behind(&seen);
     seen.extend(left.into_iter().map(|path| (format!("left {path}"), 1)));
     // Partners end its loop, in a run by iterations too.
@@ -101,6 +103,24 @@ fn stat(pid: &str) -> Option<Vec<String>> {
 fn forks() -> Option<u64> {
     let text = read_to_string("/proc/stat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("processes ")?.parse().ok())
+}
+
+/// Programs executed since the boot, by the kernel's own trace: records that are kept and those
+/// that were overwritten. `None` unless the kernel argument `trace_event` asked for them; to ask
+/// now would take longer than what is watched.
+fn execs() -> Option<u64> {
+    let tracing = Path::new("/sys/kernel/tracing");
+    let recorded = read_to_string(tracing.join("events/sched/sched_process_exec/enable")).ok()?;
+    let cpus = std::fs::read_dir(tracing.join("per_cpu")).ok()?.flatten();
+    let of_cpu = |cpu: std::fs::DirEntry| {
+        let stats = read_to_string(cpu.path().join("stats")).ok()?;
+        let of = |name: &str| -> Option<u64> {
+            stats.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        Some(of("entries:")? + of("overrun:")?)
+    };
+    let sum = cpus.map(of_cpu).sum::<Option<u64>>();
+    sum.filter(|_| recorded.starts_with('1'))
 }
 
 /// The cgroups that somebody was seen in and that still exist, but for the root.

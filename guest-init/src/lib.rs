@@ -29,6 +29,7 @@ mod port;
 mod runner;
 mod scheduler;
 mod shape;
+mod wait;
 
 pub mod frame;
 pub mod proto;

@@ -10,7 +10,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
 use workloads::{
-    Event, Plan, RunOptions, RunOutcome, Scenario, SchedulerKeeper, become_supervisor, monotonic_ns,
+    Event, Plan, RunOptions, RunOutcome, Scenario, SchedulerKeeper, become_supervisor,
+    monotonic_ns, to_ns,
 };
 
 /// Status of a runner that could not go on and has said why.
@@ -92,7 +93,7 @@ impl Lines {
             Event::Step { index, name } => self.stage(&format!("step {index}, {name}")),
             Event::Stopping => self.stage("stopping"),
             Event::Tick { elapsed, iterations, ended } => self.send(&Message::Progress {
-                elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
+                elapsed_ns: to_ns(*elapsed),
                 iterations: *iterations,
                 ended: *ended,
             }),

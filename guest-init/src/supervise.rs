@@ -5,10 +5,10 @@ use crate::port::Port;
 use crate::proto::{Message, Plan, args};
 use crate::scheduler::{Keeper, Scribe};
 use crate::storage::{Disk, argument};
+use crate::wait::wait_readable;
 use crate::{facts, modules, runner, scheduler, source};
 use anyhow::{Context as _, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -108,7 +108,8 @@ fn relay(
         }
         let timeout = next_beat.saturating_duration_since(Instant::now());
         let written = scribe.iter().flat_map(|scribe| scribe.descriptors());
-        wait_readable(open.then_some(&pipe), &ended, written, timeout);
+        let runner = [Some(&ended), open.then_some(&pipe)].into_iter().flatten();
+        wait_readable(runner.map(|fd| fd.as_fd()).chain(written), timeout);
     }
 }
 
@@ -152,18 +153,4 @@ fn pass_on(port: &mut Port, lines: &mut Vec<u8>, mut scribe: Option<&mut Scribe>
             }
         }
     }
-}
-
-/// Waits for the runner to write or end, or a scheduler to write, at most `timeout`.
-fn wait_readable<'a>(
-    pipe: Option<&'a OwnedFd>,
-    ended: &'a OwnedFd,
-    written: impl Iterator<Item = BorrowedFd<'a>>,
-    timeout: Duration,
-) {
-    let timeout = Timespec::try_from(timeout).ok();
-    let fds = [Some(ended), pipe].into_iter().flatten().map(|fd| fd.as_fd()).chain(written);
-    let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    // An error ends the wait early, and the loop looks again.
-    let _ = poll(&mut fds, timeout.as_ref());
 }

@@ -17,7 +17,7 @@ pub(crate) fn thread_cpu_ns() -> u64 {
 }
 
 /// A duration in nanoseconds; over 584 years it saturates.
-pub(crate) fn to_ns(duration: Duration) -> u64 {
+pub fn to_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -47,7 +47,7 @@ mod suggest;
 mod supervisor;
 
 pub use cgroup::{CgroupError, root as cgroup_root};
-pub use clock::monotonic_ns;
+pub use clock::{monotonic_ns, to_ns};
 pub use config::{
     AffinityIntent, CloneMode, ConfigError, CpusetSpec, MemPolicy, MpolFlags, SchedClass,
     SchedPolicy, WorkSpec, WorkTypeValidationError, WorkloadConfig,

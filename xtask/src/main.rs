@@ -3,6 +3,7 @@
 
 mod cli;
 mod cmd;
+mod disk;
 mod error;
 mod files;
 mod jobs;

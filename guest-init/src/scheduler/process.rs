@@ -3,7 +3,7 @@
 
 use super::scribe::Streams;
 use crate::proto::{Carried, EndedBy};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::wait::wait_readable;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -59,7 +59,7 @@ impl Process {
             if self.has_ended() || left.is_zero() {
                 return self.status.is_some();
             }
-            wait_for(&[self.end.as_fd()], left);
+            wait_readable([self.end.as_fd()], left);
         }
     }
 
@@ -103,13 +103,4 @@ impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end.as_fd()
     }
-}
-
-/// Waits until one of them is readable, at most `timeout`.
-pub(super) fn wait_for(fds: &[BorrowedFd<'_>], timeout: Duration) {
-    let timeout = Timespec::try_from(timeout).ok();
-    let mut fds: Vec<_> =
-        fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    // An error ends the wait early, and the caller looks again.
-    let _ = poll(&mut fds, timeout.as_ref());
 }

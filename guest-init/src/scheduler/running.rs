@@ -2,13 +2,14 @@
 //! `keeper`.
 
 use super::kernel_log::{self, KernelLog};
-use super::process::{Process, wait_for};
+use super::process::Process;
 use super::scribe::Streams;
 use super::sysfs;
 use crate::proto::{Carried, EndedBy, ExitKind, SchedulerExit, SchedulerLife};
+use crate::wait::wait_readable;
 use rustix::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
-use workloads::monotonic_ns;
+use workloads::{monotonic_ns, to_ns};
 
 /// How long a scheduler may take until it is enabled.
 const ATTACH: Duration = Duration::from_secs(120);
@@ -61,7 +62,7 @@ impl Running {
                 self.hear(log);
                 return Some(taken_ns);
             }
-            wait_for(&[self.process.as_fd()], LOOK);
+            wait_readable([self.process.as_fd()], LOOK);
         }
         self.hear(log);
         // One that was ejected at once was attached all the same.
@@ -96,7 +97,7 @@ impl Running {
         let by = if is_lost { self.last_words() } else { self.stop() };
         let deadline = Instant::now() + FALL_BACK;
         while !sysfs::is_disabled() && Instant::now() < deadline {
-            wait_for(&[], LOOK);
+            wait_readable([], LOOK);
         }
         self.process.end_group();
         self.hear(log);
@@ -150,10 +151,6 @@ fn kind(attached: bool, lost_by: Option<EndedBy>, reason: Option<&str>) -> ExitK
         Some(EndedBy::Itself) => ExitKind::Died,
         Some(_) => ExitKind::Ejected,
     }
-}
-
-fn to_ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

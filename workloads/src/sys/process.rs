@@ -1,6 +1,7 @@
 //! fork, `_exit` and the interrupting signal. Called by `handle` to make workers and by the
 //! work types that fork themselves.
 
+use rustix::fd::{AsFd, AsRawFd as _};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use rustix::thread::futex;
@@ -34,24 +35,65 @@ pub(crate) fn fork() -> Result<Fork, Errno> {
     }
 }
 
-/// fork(2) whose child does nothing but `_exit(0)`, as system calls alone. libc's fork would mend
-/// locks and thread data that this child never uses, and every page it writes is a page copied.
+/// fork(2) whose child does nothing but `_exit(0)`.
 #[inline]
 pub(crate) fn fork_to_exit() -> Result<Pid, Errno> {
+    match clone_alone()? {
+        Fork::Child => leave(0),
+        Fork::Parent(pid) => Ok(pid),
+    }
+}
+
+/// fork(2) whose child executes `program`, a file; if that fails, it exits with the error.
+#[inline]
+pub(crate) fn fork_to_exec(program: impl AsFd) -> Result<Pid, Errno> {
+    let fd = program.as_fd().as_raw_fd();
+    let empty = c"".as_ptr();
+    let arguments = [c"exec".as_ptr(), ptr::null()];
+    let environment: [*const libc::c_char; 1] = [ptr::null()];
+    match clone_alone()? {
+        Fork::Child => {
+            // SAFETY: the path, the arguments and the environment are strings that live as long
+            // as the program, in arrays of this frame that end in null; the call only reads them.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_execveat,
+                    fd,
+                    empty,
+                    arguments.as_ptr(),
+                    environment.as_ptr(),
+                    libc::AT_EMPTY_PATH,
+                )
+            };
+            leave(last_errno().raw_os_error())
+        }
+        Fork::Parent(pid) => Ok(pid),
+    }
+}
+
+/// fork(2) as a system call alone. libc's would mend locks and thread data that such a child never
+/// uses, and every page it writes is a page copied. The child must end by [`leave`].
+#[inline(always)]
+fn clone_alone() -> Result<Fork, Errno> {
     const FLAGS: libc::c_long = libc::SIGCHLD as libc::c_long;
     const NONE: libc::c_long = 0;
-    // SAFETY: without CLONE_VM this is fork: the child has a copy of everything, and all it does
-    // with it is the loop below, which touches no memory and takes no lock.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, FLAGS, NONE, NONE, NONE, NONE) };
-    if pid == 0 {
-        loop {
-            // SAFETY: exit_group takes a status, touches no memory and does not return.
-            unsafe { libc::syscall(libc::SYS_exit_group, NONE) };
-        }
+    // SAFETY: without CLONE_VM this is fork: the child has a copy of everything. Both callers are
+    // in this file, and in the child they make system calls alone, which take no lock.
+    match unsafe { libc::syscall(libc::SYS_clone, FLAGS, NONE, NONE, NONE, NONE) } {
+        0 => Ok(Fork::Child),
+        pid => match i32::try_from(pid) {
+            Ok(pid @ 1..) => Pid::from_raw(pid).map(Fork::Parent).ok_or(Errno::CHILD),
+            _ => Err(last_errno()),
+        },
     }
-    match i32::try_from(pid) {
-        Ok(pid @ 1..) => Pid::from_raw(pid).ok_or(Errno::CHILD),
-        _ => Err(last_errno()),
+}
+
+/// exit_group(2), without anything of libc's.
+#[inline(always)]
+fn leave(status: i32) -> ! {
+    loop {
+        // SAFETY: exit_group takes a status, touches no memory and does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, status) };
     }
 }
 

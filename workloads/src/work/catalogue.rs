@@ -83,6 +83,15 @@ catalogue! {
             `release_task`",
         choose: "creation and end of tasks, placement of new ones";
 
+    /// Forks a child that executes a tiny program, which exits at once, and waits for it.
+    ///
+    /// The program is a static ELF of some hundred bytes in memory, so no file system is in the way.
+    /// It is refused where `vm.memfd_noexec` is 2.
+    ForkExec = fork_exec in Churn,
+        kernel: "`kernel_clone`, `wake_up_new_task`, `bprm_execve`, `sched_exec`, \
+            `begin_new_exec`, `do_exit`, `do_wait`",
+        choose: "exec: placement of a task that begins anew, a storm of short programs";
+
     /// Several workers take turns at one futex mutex.
     MutexContention = mutex_contention in Contend,
         kernel: "`futex_wait`, `futex_wake`, `wake_up_q`",

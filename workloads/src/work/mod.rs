@@ -92,17 +92,22 @@ pub(crate) struct Needs {
     pub(crate) restless: bool,
 }
 
+impl Needs {
+    /// Those of a worker on its own.
+    pub(crate) const PLAIN: Self = Self {
+        group_size: 1,
+        lines: 0,
+        pipes: 0,
+        events: false,
+        role: |_| "worker",
+        own_process: None,
+        restless: false,
+    };
+}
+
 impl Default for Needs {
     fn default() -> Self {
-        Self {
-            group_size: 1,
-            lines: 0,
-            pipes: 0,
-            events: false,
-            role: |_| "worker",
-            own_process: None,
-            restless: false,
-        }
+        Self::PLAIN
     }
 }
 

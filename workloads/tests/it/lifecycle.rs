@@ -65,6 +65,7 @@ fn every_blocked_worker_leaves_within_200_ms_of_the_stop() {
         WorkType::futex_ping_pong(u64::MAX),
         WorkType::IoSyncWrite,
         WorkType::ForkExit,
+        WorkType::ForkExec,
         WorkType::futex_fan_out(1, u64::MAX),
         WorkType::fan_out_compute(1, 1 << 14, usize::MAX, 0),
         WorkType::thundering_herd(1, 1, u64::MAX),

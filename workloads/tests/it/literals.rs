@@ -43,6 +43,7 @@ fn primitives() -> Vec<WorkType> {
         WorkType::CacheYield { size_kb: 32, stride: 64 },
         WorkType::Sequence { first: Phase::Spin(MS), rest: vec![Phase::Sleep(MS)] },
         WorkType::ForkExit,
+        WorkType::ForkExec,
         WorkType::NiceSweep,
         WorkType::AffinityChurn { spin_iters: 1 },
         WorkType::PolicyChurn { spin_iters: 1 },
@@ -127,7 +128,7 @@ fn every_variant_is_written_with_its_documented_fields() {
     known.push("my_workload");
     known.sort_unstable();
     assert_eq!(names, known);
-    assert_eq!(known.len(), 38);
+    assert_eq!(known.len(), 39);
     // Two spinning siblings are a pair as well.
     for work_type in primitives.iter().filter(|t| t.name() != "SmtSiblingSpin") {
         assert_eq!(work_type.worker_group_size(), None, "{work_type:?}");

@@ -89,7 +89,7 @@ fn every_type_runs_and_stops_in_every_mode_and_leaves_nothing() {
             let wanted = config(mode, &work_type, count);
             let name = work_type.name();
             if let Err(refusal) = wanted.validate() {
-                assert!(["ForkExit", "CgroupChurn"].contains(&name), "{refusal}");
+                assert!(["ForkExit", "ForkExec", "CgroupChurn"].contains(&name), "{refusal}");
                 assert!(mode != Mode::Processes, "{refusal}");
                 continue;
             }

@@ -1,7 +1,8 @@
 //! What specs stood for when they were last resolved, in `cache/specs`: suites of Debian and names of
 //! kernels that were built here. `debian.rs` and `build.rs` write, all of `kernel/` reads.
 
-use super::{Kernel, disk, store};
+use super::{Kernel, store};
+use crate::disk;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //! changes its lists, and needs no root. `debian.rs` asks it what a suite holds, `download.rs` downloads.
 
 use super::control::{self, Paragraph};
-use super::disk;
 use super::sources::Mirror;
+use crate::disk;
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
 use std::io::ErrorKind;

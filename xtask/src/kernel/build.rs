@@ -9,7 +9,8 @@ mod patched;
 mod source;
 
 use super::spec::Recipe;
-use super::{Kernel, answers, disk, store};
+use super::{Kernel, answers, store};
+use crate::disk;
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::progress::Progress;

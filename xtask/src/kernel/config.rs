@@ -1,7 +1,8 @@
 //! A kernel's configuration: which options it was built with. Read from a file beside the image or
 //! out of the image itself (`IKCONFIG`); `image.rs` and `store.rs` make it, checks ask it.
 
-use super::{disk, payload};
+use super::payload;
+use crate::disk;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use memchr::memmem;

@@ -2,7 +2,7 @@
 //! and one of which holds its files. `siblings.rs` asks for the first, `store.rs` for the second.
 
 use super::control::{self, Paragraph};
-use super::disk;
+use crate::disk;
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
 use std::fs::File;

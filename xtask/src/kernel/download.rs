@@ -2,7 +2,7 @@
 //! proxies. What an earlier call got of them is kept and gone on with. Called by `debian.rs`.
 
 use super::apt::Apt;
-use super::disk;
+use crate::disk;
 use crate::error::Refusal;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};

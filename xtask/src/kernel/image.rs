@@ -3,7 +3,8 @@
 //! [`at`] and [`of_host`].
 
 use super::config::{self, Config};
-use super::{Kernel, bzimage, disk, modules, vmlinux};
+use super::{Kernel, bzimage, modules, vmlinux};
+use crate::disk;
 use crate::error::Refusal;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};

@@ -13,7 +13,6 @@ mod config;
 mod control;
 mod deb;
 mod debian;
-pub(crate) mod disk;
 mod download;
 mod features;
 #[cfg(test)]

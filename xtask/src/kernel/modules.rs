@@ -2,7 +2,8 @@
 //! they load. Packages carry no `modules.dep` (depmod makes it at install), so the `depends=` of
 //! each module is followed instead. The image builder calls `module_closure`, `store.rs` the rest.
 
-use super::{Kernel, deb, disk};
+use super::{Kernel, deb};
+use crate::disk;
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
 use object::{Object as _, ObjectSection as _};

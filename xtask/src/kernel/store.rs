@@ -4,7 +4,8 @@
 use super::cache::Cached;
 use super::config::Config;
 use super::siblings::Packages;
-use super::{Kernel, bzimage, deb, disk, modules};
+use super::{Kernel, bzimage, deb, modules};
+use crate::disk;
 use crate::error::Refusal;
 use crate::files;
 use crate::paths::Paths;

@@ -3,7 +3,7 @@
 //! [`read`], `config.rs` asks for what is built in.
 
 use super::bzimage::Setup;
-use super::disk;
+use crate::disk;
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
 use memchr::memmem;

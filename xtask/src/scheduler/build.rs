@@ -2,7 +2,7 @@
 
 use super::catalogue::Entry;
 use super::{cargo, elf, store, tools};
-use crate::kernel::disk;
+use crate::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};

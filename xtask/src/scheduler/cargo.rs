@@ -2,9 +2,9 @@
 //! package of this repository. Called by `build`.
 
 use super::catalogue::{Entry, Source};
+use crate::disk;
 use crate::error::Refusal;
 use crate::files;
-use crate::kernel::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::sys::die_with_parent;

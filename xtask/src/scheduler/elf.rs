@@ -4,8 +4,8 @@
 
 use super::Library;
 use super::search::Folders;
+use crate::disk;
 use crate::error::Refusal;
-use crate::kernel::disk;
 use anyhow::{Context as _, Result};
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};

@@ -11,8 +11,8 @@ mod search;
 mod store;
 mod tools;
 
+use crate::disk;
 use crate::error::Refusal;
-use crate::kernel::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::Result;

@@ -2,12 +2,13 @@
 //! it names by hash. The record is written last, so that whatever it names is whole.
 
 use super::catalogue::{Entry, Source};
+use crate::disk;
 use crate::error::Refusal;
 use crate::image::fingerprint;
-use crate::kernel::disk;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// One that can be run.
@@ -83,12 +84,16 @@ fn record(entry: &Entry, paths: &Paths) -> Option<Record> {
 }
 
 fn inputs(entry: &Entry, paths: &Paths) -> Result<String> {
-    Ok(match entry.source()? {
+    let mut inputs = match entry.source()? {
         Source::Registry { package, version } => format!("{package} {version}"),
         Source::Repository { path } => {
             format!("{path} {}", fingerprint(&paths.repo.join(path), &["."])?)
         }
-    })
+    };
+    for (name, value) in &entry.environment {
+        write!(inputs, " {name}={value:?}")?;
+    }
+    Ok(inputs)
 }
 
 #[cfg(test)]
@@ -125,6 +130,24 @@ mod tests {
         let error = required(&entry, &paths).unwrap_err();
         assert_eq!(exit_code(&error), crate::error::exit::HOST);
         assert!(render(&error).contains("has changed since"), "{}", render(&error));
+    }
+
+    #[test]
+    fn another_environment_makes_another_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let (entry, paths) = entry(dir.path());
+        keep_bytes(&entry, "elf", &paths);
+        let with = |variables: &[(&str, &str)]| {
+            let pairs = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            Entry { environment: pairs.collect(), ..entry.clone() }
+        };
+        let entry = with(&[("A", "1")]);
+        assert!(built(&entry, &paths).unwrap().is_none(), "there was none before");
+        keep_bytes(&entry, "elf", &paths);
+        assert!(built(&entry, &paths).unwrap().is_some());
+        for other in [&[][..], &[("A", "2")], &[("B", "1")], &[("A", "1"), ("B", "1")]] {
+            assert!(built(&with(other), &paths).unwrap().is_none(), "{other:?}");
+        }
     }
 
     #[test]

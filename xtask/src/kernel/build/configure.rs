@@ -2,9 +2,9 @@
 //! said with the reason. Called by `build`.
 
 use super::{Tree, kconfig, make};
+use crate::disk;
 use crate::error::Refusal;
 use crate::kernel::config::Config;
-use crate::kernel::disk;
 use crate::kernel::spec::Recipe;
 use crate::paths::Paths;
 use crate::progress::Progress;

@@ -1,7 +1,7 @@
 //! Why an option did not take: what `Kconfig` says that it depends on. Called by `configure`.
 
+use crate::disk;
 use crate::kernel::config::Config;
-use crate::kernel::disk;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

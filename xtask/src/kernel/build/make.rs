@@ -51,7 +51,7 @@ pub(super) fn compiler() -> Result<String> {
 /// folder. What was made stays, so that the next call goes on from there.
 pub(super) fn make(tree: &Tree, targets: &[&str], progress: &Progress) -> Result<()> {
     let log = tree.out.join("schedlab-make.log");
-    let errors = File::create(&log).with_context(|| crate::kernel::disk::unwritable(&log))?;
+    let errors = File::create(&log).with_context(|| crate::disk::unwritable(&log))?;
     let cpus = host_cpus();
     let mut child = Command::new("make")
         .arg("-C")

@@ -2,9 +2,9 @@
 //! patch touches. Called by `build`.
 
 use super::source::{self, Source};
+use crate::disk;
 use crate::error::Refusal;
 use crate::files;
-use crate::kernel::disk;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};

@@ -1,10 +1,11 @@
 //! Where the sources of a build come from: a tree of the user's, or `linux-source` of a Debian
 //! suite, which is unpacked into the cache once. Called by `build`.
 
+use crate::disk;
 use crate::error::Refusal;
 use crate::files;
 use crate::kernel::spec::{self, Spec};
-use crate::kernel::{deb, debian, disk};
+use crate::kernel::{deb, debian};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};

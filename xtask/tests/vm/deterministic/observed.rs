@@ -13,14 +13,22 @@ const IN_TURN: &str = r#""sched_policy":{"Fifo":10},"affinity":{"Exact":[0]}"#;
 
 /// Runs `sets`, the fields of a set each, with an observer after them. Nobody had an error.
 fn run(length: &str, sets: &[&str], observer: &str, cpus: &str) -> Value {
+    run_with(&["--cpus", cpus], length, sets, observer)
+}
+
+/// The same with these options of `vm`.
+fn run_with(options: &[&str], length: &str, sets: &[&str], observer: &str) -> Value {
     let (first, rest) = sets.split_first().unwrap();
     let composed: String = rest.iter().map(|set| format!("{{{set}}},")).collect();
     let scenario = format!(
         r#"{{{length},"workload":{{{first},"composed":[{composed}
         {{"num_workers":1,"work_type":{{"Custom":{{"name":"observe"}}}},{observer}}}]}}}}"#
     );
-    let report =
-        Vm::deterministic(&scenario).observed().args(["--cpus", cpus]).run().expect("pass", 0);
+    let report = Vm::deterministic(&scenario)
+        .observed()
+        .args(options.iter().copied())
+        .run()
+        .expect("pass", 0);
     for worker in report["workers"].as_array().unwrap() {
         assert!(worker["errors"].is_null() && worker["not_applied"].is_null(), "{worker}");
     }
@@ -111,6 +119,20 @@ fn a_fork_exit_makes_as_many_processes_as_it_has_iterations() {
     // The kernel counts its own threads too, of which it makes a few when they are needed, and
     // the forker may have the first turn.
     assert!(forks.abs_diff(300) <= 10, "{forks} forks");
+}
+
+#[test]
+fn a_fork_exec_executes_a_program_an_iteration_and_a_fork_exit_none() {
+    for (work_type, wanted) in [("ForkExec", 300), ("ForkExit", 0)] {
+        let forker = format!(r#""num_workers":1,"work_type":"{work_type}",{IN_TURN}"#);
+        let recorded = ["--cpus", "1", "--kernel-arg", "trace_event=sched:sched_process_exec"];
+        let report = run_with(&recorded, r#""iterations":300"#, &[&forker], IN_TURN);
+        assert_eq!(report["workers"][0]["iterations"], 300);
+        let counted = |what: &str| observer(&report)["tallies"][what].as_u64().unwrap();
+        // The forker may have the first turn.
+        assert!(counted("execs").abs_diff(wanted) <= 3, "{work_type}: {} execs", counted("execs"));
+        assert!(counted("forks").abs_diff(300) <= 10, "{work_type}: {} forks", counted("forks"));
+    }
 }
 
 #[test]

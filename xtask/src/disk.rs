@@ -29,7 +29,7 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
 }
 
 /// Of all files below `dir`.
-pub(super) fn bytes_below(dir: &Path) -> Result<u64> {
+pub(crate) fn bytes_below(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir).with_context(|| unreadable(dir))? {
         let entry = entry.with_context(|| unreadable(dir))?;
