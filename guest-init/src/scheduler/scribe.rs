@@ -48,6 +48,9 @@ pub(crate) struct Scribe {
 struct Source {
     name: &'static str,
     pipe: OwnedFd,
+    /// Whether nobody can write any more. A pipe at its end is always readable, and a PID 1 that
+    /// spins on it keeps the runner, of the same priority, from ever ending on its CPU.
+    ended: bool,
     partial: Vec<u8>,
     /// When the beginning of `partial` came.
     at_ns: u64,
@@ -71,7 +74,7 @@ impl Scribe {
             fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
             // A smaller one will do too.
             let _ = fcntl_setpipe_size(&pipe, PIPE);
-            Ok((Source { name, pipe, partial: Vec::new(), at_ns: 0 }, writer))
+            Ok((Source { name, pipe, ended: false, partial: Vec::new(), at_ns: 0 }, writer))
         };
         let ((one, stdout), (other, stderr)) = (source("stdout")?, source("stderr")?);
         let scribe = Self { sources: [one, other], kept: Kept::default() };
@@ -80,7 +83,7 @@ impl Scribe {
 
     /// Readable when there is something to take.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sources.iter().map(|source| source.pipe.as_fd())
+        self.sources.iter().filter(|source| !source.ended).map(|source| source.pipe.as_fd())
     }
 
     /// Takes what is there, or a good part of it.
@@ -90,8 +93,12 @@ impl Scribe {
             for _ in 0..CHUNKS_AT_ONCE {
                 match rustix::io::read(&source.pipe, &mut chunk) {
                     Ok(length @ 1..) => source.push(&chunk[..length], &mut self.kept),
+                    Ok(_) => {
+                        source.ended = true;
+                        break;
+                    }
                     Err(Errno::INTR) => {}
-                    Ok(_) | Err(_) => break,
+                    Err(_) => break,
                 }
             }
         }
@@ -183,7 +190,7 @@ mod tests {
 
     fn source() -> Source {
         let (pipe, _) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        Source { name: "stderr", pipe, partial: Vec::new(), at_ns: 0 }
+        Source { name: "stderr", pipe, ended: false, partial: Vec::new(), at_ns: 0 }
     }
 
     #[test]

@@ -216,6 +216,9 @@ impl<'a> Worker<'a> {
             self.complete_iteration();
         } else {
             self.begun = true;
+            // It may have been kept from its first iteration for long, or for good.
+            self.stamp();
+            self.fresh = false;
         }
     }
 

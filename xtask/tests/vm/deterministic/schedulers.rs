@@ -42,6 +42,13 @@ fn ejected(fault: &str, reason: &str) -> (Run, Value) {
 }
 
 #[test]
+fn a_guest_with_one_cpu_ends_by_itself() {
+    let run = vm(r#"{"duration":"300ms","machine":{"preset":"one-cpu"},"workload":{"num_workers":2,"work_type":"PipeIo"}}"#).run();
+    run.expect("pass", 0);
+    assert_eq!(run.json("host.json")["ended_by_itself"], true);
+}
+
+#[test]
 fn a_lost_task_is_a_stall_with_the_kernels_dump() {
     let (run, report) = ejected("lose-task", "runnable task stall");
     assert_eq!(report["scheduler"]["dump"], "scheduler-dump.txt");
