@@ -4,3 +4,5 @@
 mod cell;
 mod summary;
 mod table;
+#[expect(unused_imports, reason = "its command follows")]
+pub(crate) mod views;
