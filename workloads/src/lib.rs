@@ -59,7 +59,7 @@ pub use list::{format as list_text, parse as parse_list};
 pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
 pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
 pub use run::{
-    CgroupUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, SchedulerKeeper,
+    CgroupUse, CpuUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, SchedulerKeeper,
     StepRecord, SwapRecord, run, run_under,
 };
 pub use scenario::{

@@ -1,6 +1,7 @@
 //! Runs one planned scenario on this machine from the first cgroup to the last report. Called by
 //! the guest's runner and by `xtask host`.
 
+mod cpus;
 mod keeper;
 mod record;
 mod sample;
@@ -10,7 +11,7 @@ mod steps;
 mod usage;
 
 pub use keeper::SchedulerKeeper;
-pub use record::{CgroupUse, RunRecord, ScheduleRecord, StepRecord, SwapRecord};
+pub use record::{CgroupUse, CpuUse, RunRecord, ScheduleRecord, StepRecord, SwapRecord};
 
 use crate::handle::IoPlace;
 use crate::plan::Plan;

@@ -15,6 +15,12 @@ pub struct RunRecord {
     /// in the steps that it was there for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub cgroups: BTreeMap<String, CgroupUse>,
+    /// What each CPU did in the measurement, less those that were off line at a time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<CpuUse>,
+    /// What of `cpus` could not be read, with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub cpus_unavailable: BTreeMap<String, String>,
     /// Steps in order, as far as the run came.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepRecord>,
@@ -126,4 +132,22 @@ pub struct CgroupUse {
     /// What could not be read, with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unavailable: BTreeMap<String, String>,
+}
+
+/// What a CPU did between two readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct CpuUse {
+    /// Its number.
+    pub cpu: usize,
+    /// Wall time in which it was not idle, whoever ran; within 10 ms, as `/proc/stat` counts.
+    pub busy_ns: u64,
+    /// Time that tasks were runnable on its run queue and did not run, summed; of those that have
+    /// got to run since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_delay_ns: Option<u64>,
+    /// How often a task began to run on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeslices: Option<u64>,
 }

@@ -5,7 +5,7 @@ use super::keeper::SchedulerKeeper;
 use super::record::{RunRecord, ScheduleRecord, SwapRecord};
 use super::sample::Subject;
 use super::schedule::Recorder;
-use super::{Event, RunOptions, RunOutcome, TICK, usage};
+use super::{Event, RunOptions, RunOutcome, TICK, cpus, usage};
 use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
 use crate::handle::{Muster, SpawnOptions, WorkloadHandle};
@@ -55,6 +55,8 @@ pub(super) struct Stage<'a> {
     pub(super) began: Instant,
     pub(super) began_ns: u64,
     at_begin: usage::Readings,
+    /// From the beginning of the measurement on.
+    cpus: Option<cpus::Watch>,
 }
 
 impl<'a> Stage<'a> {
@@ -94,6 +96,7 @@ impl<'a> Stage<'a> {
             began: Instant::now(),
             began_ns: monotonic_ns(),
             at_begin: BTreeMap::new(),
+            cpus: None,
         }
     }
 
@@ -211,6 +214,7 @@ impl<'a> Stage<'a> {
         if let Some(schedule) = &mut self.schedule {
             schedule.spoil(format!("CPU {id} was taken off or on line"));
         }
+        self.cpus.iter_mut().for_each(|cpus| cpus.took_off_line(id));
         let path = format!("/sys/devices/system/cpu/cpu{id}/online");
         write_file(&path, if online { "1" } else { "0" })?;
         if online {
@@ -269,6 +273,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn begin_measurement(&mut self) {
+        self.cpus = Some(cpus::Watch::begin());
         (self.began, self.began_ns) = (Instant::now(), monotonic_ns());
         self.at_begin = self.read_usage();
     }
@@ -347,6 +352,9 @@ impl<'a> Stage<'a> {
     /// Stops everyone, takes everything away and says what came of it.
     pub(super) fn close(mut self, error: Option<String>) -> RunOutcome {
         self.record.wall_time_ns = to_ns(self.began.elapsed());
+        if let Some(cpus) = self.cpus.take() {
+            cpus.end(&mut self.record);
+        }
         self.schedule.iter_mut().for_each(Recorder::end);
         let at_end = self.read_usage();
         self.record.cgroups = usage::between(&self.at_begin, &at_end);

@@ -8,7 +8,7 @@ mod stats;
 mod threshold;
 
 pub(crate) use finding::{Basis, Finding, LEAST_RUNS, compare, only_on_one};
-pub(crate) use metric::{Key, METRICS, Unit, values};
+pub(crate) use metric::{Better, Key, METRICS, Unit, values};
 pub(crate) use side::{Side, folders};
 pub(crate) use stats::median;
 pub(crate) use threshold::Threshold;

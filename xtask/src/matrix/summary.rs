@@ -7,7 +7,7 @@ use crate::run::Verdict;
 use crate::units::float;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use workloads::{Check, Latency, LatencySummary, WorkerReport};
+use workloads::{Check, CpuUse, Latency, LatencySummary, RunRecord, WorkerReport};
 
 /// Points of a distribution that are kept: enough for a line of a few hundred pixels.
 const POINTS: usize = 48;
@@ -30,6 +30,9 @@ pub(crate) struct RunSummary {
     /// Samples of all workers by meaning.
     pub(crate) latencies: BTreeMap<Latency, Distribution>,
     pub(crate) workers: Vec<WorkerLine>,
+    /// None where the guest's kernel does not count them.
+    #[serde(default)]
+    pub(crate) cpus: Vec<CpuLine>,
 }
 
 /// The distribution function of latency samples.
@@ -58,6 +61,17 @@ pub(crate) struct WorkerLine {
     pub(crate) max_gap_ns: Option<u64>,
 }
 
+/// One CPU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CpuLine {
+    pub(crate) cpu: usize,
+    /// Time that it was not idle, in wall time.
+    pub(crate) busy_share: f64,
+    /// Time that its tasks waited to run, in wall time: how many waited on the average.
+    pub(crate) run_delay_share: Option<f64>,
+    pub(crate) timeslices: Option<u64>,
+}
+
 impl RunSummary {
     pub(crate) fn of(report: &RunReport, folder: String) -> Self {
         let distribution = |(kind, all): (&Latency, &LatencySummary)| (*kind, all.into());
@@ -71,6 +85,7 @@ impl RunSummary {
             metrics: values(report),
             latencies: report.totals.latency.iter().map(distribution).collect(),
             workers: report.workers.iter().map(WorkerLine::of).collect(),
+            cpus: CpuLine::all(&report.record),
         }
     }
 }
@@ -130,6 +145,20 @@ impl WorkerLine {
             migrations: worker.migrations,
             max_gap_ns: worker.max_gap_ns,
         }
+    }
+}
+
+impl CpuLine {
+    fn all(record: &RunRecord) -> Vec<Self> {
+        let wall_ns = float(record.wall_time_ns.max(1));
+        let line = |used: &CpuUse| Self {
+            cpu: used.cpu,
+            // The readings are around the measurement.
+            busy_share: (float(used.busy_ns) / wall_ns).min(1.0),
+            run_delay_share: used.run_delay_ns.map(|ns| float(ns) / wall_ns),
+            timeslices: used.timeslices,
+        };
+        record.cpus.iter().map(line).collect()
     }
 }
 

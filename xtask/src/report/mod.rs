@@ -6,7 +6,7 @@ mod schedulers;
 mod table;
 
 pub(crate) use schedulers::SchedulerReport;
-pub(crate) use table::{new_table, print_checks, print_measured, print_run};
+pub(crate) use table::{new_table, print_checks, print_measured, print_run, show_value};
 
 use crate::run::{BootPlan, Observed, Splat, Verdict};
 use guest_init::proto::{DiskUse, Hello, NodeFacts};

@@ -9,7 +9,7 @@ use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::io::Write;
-use workloads::{Check, LatencySummary, Outcome, RunRecord, WorkerReport};
+use workloads::{Check, CpuUse, LatencySummary, Outcome, RunRecord, WorkerReport};
 
 const LEGEND: &str = "\
 cpu: CPU time in wall time, mean. delay: runnable but waiting for a CPU, in wall time, mean.
@@ -55,6 +55,7 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
         writeln!(out, "  not applied: {lacking}")?;
     }
     print_schedule(&report.record, out)?;
+    print_cpus(&report.record, out)?;
     print_measured(&report.record, &report.workers, out)?;
     print_checks(&report.checks, out)
 }
@@ -69,6 +70,26 @@ fn print_schedule(record: &RunRecord, out: &mut impl Write) -> Result<()> {
             let why = schedule.unavailable.as_deref().unwrap_or("nothing was recorded");
             writeln!(out, "  no hash of context switches: {why}")?
         }
+    }
+    Ok(())
+}
+
+/// One line: each CPU of a few, the ends of many.
+fn print_cpus(record: &RunRecord, out: &mut impl Write) -> Result<()> {
+    const FEW: usize = 8;
+    let busy =
+        |used: &CpuUse| share(Some(used.busy_ns.min(record.wall_time_ns)), record.wall_time_ns);
+    let (least, most) = (
+        record.cpus.iter().min_by_key(|used| used.busy_ns),
+        record.cpus.iter().max_by_key(|used| used.busy_ns),
+    );
+    let (Some(least), Some(most)) = (least, most) else { return Ok(()) };
+    if record.cpus.len() > FEW {
+        writeln!(out, "  CPUs busy: {} to {}", busy(least), busy(most))?;
+    } else {
+        let each: Vec<_> =
+            record.cpus.iter().map(|used| format!("{} {}", used.cpu, busy(used))).collect();
+        writeln!(out, "  CPUs busy: {}", each.join(", "))?;
     }
     Ok(())
 }
@@ -204,8 +225,8 @@ pub(crate) fn print_checks(checks: &[Check], out: &mut impl Write) -> Result<()>
         table.add_row(vec![
             check.name.clone(),
             outcome.to_owned(),
-            value(check.measured, &check.unit),
-            value(check.bound, &check.unit),
+            show_value(check.measured, &check.unit),
+            show_value(check.bound, &check.unit),
             some_of(&check.workers),
             check.detail.clone(),
         ]);
@@ -214,7 +235,8 @@ pub(crate) fn print_checks(checks: &[Check], out: &mut impl Write) -> Result<()>
     Ok(())
 }
 
-fn value(value: Option<f64>, unit: &str) -> String {
+/// A measured value or a bound, with its unit.
+pub(crate) fn show_value(value: Option<f64>, unit: &str) -> String {
     match value {
         None => unknown(),
         Some(ns) if unit == "ns" => show_ns(ns),

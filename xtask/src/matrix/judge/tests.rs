@@ -18,6 +18,7 @@ fn run(verdict: Verdict) -> RunSummary {
         metrics: BTreeMap::new(),
         latencies: BTreeMap::new(),
         workers: Vec::new(),
+        cpus: Vec::new(),
     }
 }
 

@@ -190,3 +190,20 @@ fn the_holder_of_a_pi_lock_runs_at_the_priority_of_its_waiter() {
     assert!(pi.contains(&high), "{pi:?}");
     assert!(seen(&report, 5, "rt_priority").is_subset(&set([0, 30])), "what is set stays");
 }
+
+#[test]
+fn a_spinner_makes_its_own_cpu_busy_and_no_other() {
+    let scenario = r#"{"duration":"2s","workload":{"num_workers":1,"work_type":"SpinWait",
+        "affinity":{"Exact":[1]}}}"#;
+    let report = Vm::deterministic(scenario).args(["--cpus", "2"]).run().expect("pass", 0);
+    let record = &report["record"];
+    assert!(record["cpus_unavailable"].is_null(), "{record}");
+    let wall_ns = record["wall_time_ns"].as_f64().unwrap();
+    let cpus = record["cpus"].as_array().unwrap();
+    let share = |at: usize| cpus[at]["busy_ns"].as_f64().unwrap() / wall_ns;
+    assert_eq!((cpus.len(), &cpus[1]["cpu"]), (2, &Value::from(1)));
+    assert!((0.98..1.02).contains(&share(1)) && share(0) < 0.1, "{record}");
+    // The scenario has nobody who would wait for the spinner, or for whom it would wait long.
+    assert!(cpus[1]["run_delay_ns"].as_f64().unwrap() < wall_ns / 10.0, "{record}");
+    assert!(cpus[0]["timeslices"].as_u64().unwrap() > 0, "{record}");
+}
