@@ -69,6 +69,11 @@ mod tests {
     }
 
     #[test]
+    fn a_property_has_no_separators() {
+        assert_eq!(property("a,b: 5 %\r\n"), "a%2Cb%3A 5 %25%0D%0A");
+    }
+
+    #[test]
     fn no_more_than_github_shows_and_how_many_are_left() {
         let mut table = small(12);
         table.rows.iter_mut().for_each(|row| row.standing = Standing::Fail);
