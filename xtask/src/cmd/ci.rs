@@ -46,12 +46,18 @@ const STEPS: &[Step] = &[
         env: &[("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=address")],
     },
     step("documentation", "cargo doc --workspace --no-deps --document-private-items"),
+    step("page in a browser", "cargo test --package xtask --bins -- --ignored chromium"),
     // One after the other, as guests in the host's time disturb each other.
-    step("guests", "cargo test --package xtask --test vm -- --skip deterministic::"),
+    step("timed guests", "cargo test --package xtask --test vm -- main_job:: modes::"),
+    step(
+        "guests",
+        "cargo test --package xtask --test vm -- --skip deterministic:: --skip main_job:: --skip modes:: --test-threads=2",
+    ),
     step(
         "deterministic guests",
         "cargo test --package xtask --test vm deterministic:: -- --test-threads=2",
     ),
+    step("matrix of guests", "cargo xtask matrix matrix-quick.toml"),
 ];
 /// How names end of steps that boot guests.
 const GUESTS: &str = "guests";

@@ -78,8 +78,8 @@ fn run_cells(
     todo.sort_by_key(|planned| !planned.cell.is_deterministic());
     let mut times = Times::read(paths)?;
     let kept = results.cells().clone();
-    let live = Live::new(mine, &times);
     let jobs = args.jobs.map_or_else(host_cpus, NonZeroUsize::get);
+    let live = Live::new(mine, &times, jobs);
     let mut failure = None;
     let work = |planned: &&Planned| {
         let name = planned.name();

@@ -25,6 +25,7 @@ struct State {
     lines: Vec<Line>,
     /// How long each cell that is to be run may take, where anything is known.
     left: BTreeMap<String, Duration>,
+    jobs: usize,
     all: usize,
     ended: usize,
     bad: usize,
@@ -40,7 +41,7 @@ struct Line {
 }
 
 impl Live {
-    pub(super) fn new(cells: &[&Planned], times: &Times) -> Self {
+    pub(super) fn new(cells: &[&Planned], times: &Times, jobs: usize) -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
         let (mut places, mut lines) = (BTreeMap::new(), Vec::<Line>::new());
         for planned in cells {
@@ -65,7 +66,7 @@ impl Live {
         let to_run = cells.iter().filter(|planned| planned.excluded.is_none());
         let left = to_run.clone().filter_map(|p| Some((p.name(), times.estimate(p)?))).collect();
         let all = to_run.count();
-        let state = State { places, lines, left, all, ended: 0, bad: 0, bars, status };
+        let state = State { places, lines, left, jobs, all, ended: 0, bad: 0, bars, status };
         Self { began: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -112,9 +113,10 @@ impl State {
         self.lines[line].draw();
     }
 
-    /// As if cells ran one after the other as those that ended did; side by side it is less.
+    /// As if all jobs had work to the end.
     fn remaining(&self) -> Option<Duration> {
-        (!self.left.is_empty()).then(|| self.left.values().sum())
+        let jobs = u32::try_from(self.jobs).unwrap_or(1).max(1);
+        (!self.left.is_empty()).then(|| self.left.values().sum::<Duration>() / jobs)
     }
 }
 
