@@ -9,6 +9,9 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+/// In the folder of a matrix, where it finds the runs.
+const PAGE: &str = "page.html";
+
 impl ViewArgs {
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.markdown, &self.junit, &self.html].into_iter().flatten()
@@ -28,6 +31,8 @@ impl ViewArgs {
 }
 
 pub(super) fn show(table: &Table, args: &ViewArgs, folder: &Path) -> Result<()> {
+    let page = folder.join(PAGE);
+    write(&page, File::create(&page), |file| views::html(table, file))?;
     if let Some(path) = &args.markdown {
         // A step's summary may hold more than ours.
         let open = File::options().append(true).create(true).open(path);
