@@ -171,6 +171,16 @@ impl Folder {
     }
 }
 
+/// Removes a folder with all in it, if it is there.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove(`{}`) failed", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Copies what is in `from` into `to`, made if it is not there, holes of disks as holes.
 pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)

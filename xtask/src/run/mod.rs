@@ -18,7 +18,8 @@ pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
 pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
 pub(crate) use folder::{
-    Folder, HostFacts, Timings, copy_folder, file_name, shell_word, write_file, write_json,
+    Folder, HostFacts, Timings, copy_folder, file_name, remove_folder, shell_word, write_file,
+    write_json,
 };
 pub(crate) use limits::Limits;
 pub(crate) use load::doubt;

@@ -2,13 +2,13 @@
 //! `cmd::hunt`.
 
 use super::replay;
-use super::runs::{Hunt, clear};
+use super::runs::Hunt;
 use crate::bundle;
 use crate::cmd::vm;
 use crate::error::{exit, exit_code};
 use crate::hunt::{Cell, Shrunk, Signature, shrink, undecided};
 use crate::progress::Progress;
-use crate::run::write_json;
+use crate::run::{remove_folder, write_json};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ fn one(
 
 /// Empty, whatever an interrupted hunt left there.
 fn make_folder(folder: &Path) -> Result<()> {
-    clear(folder)?;
+    remove_folder(folder)?;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("create_dir_all(`{}`) failed", folder.display()))
 }
@@ -123,7 +123,7 @@ fn make_smaller(
         let other = otherwise(hunt, first, scenario, &trial)?;
         ensure!(!vm::interrupted(), "interrupted");
         if other.is_none() {
-            clear(&kept)?;
+            remove_folder(&kept)?;
             std::fs::rename(&trial, &kept)
                 .with_context(|| format!("rename(`{}`) failed", trial.display()))?;
         }
@@ -132,7 +132,7 @@ fn make_smaller(
         Ok(other.is_none())
     };
     let shrunk = shrink(hunt.scenario(first.seed), budget, &mut fails_so)?;
-    clear(&trial)?;
+    remove_folder(&trial)?;
     let smallest = if shrunk.changes.is_empty() { hunt.run_folder(first.seed) } else { kept };
     let smallest = std::path::absolute(&smallest).unwrap_or(smallest);
     Ok((shrunk, smallest))

@@ -9,7 +9,7 @@ use crate::hunt::{Cell, Signature, undecided};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::run::{Verdict, broken_promise, differences, resolved, write_file};
+use crate::run::{Verdict, broken_promise, differences, remove_folder, resolved, write_file};
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -103,10 +103,10 @@ impl<'a> Hunt<'a> {
                     format!("seed {seed} was run twice and gave other bytes: {one}, {other}");
                 return Ok(Ran::Broken(broken_promise(&what, &found)));
             }
-            clear(&second)?;
+            remove_folder(&second)?;
         }
         if report.verdict == Verdict::Pass {
-            clear(&folder)?;
+            remove_folder(&folder)?;
         }
         Ok(Ran::Cell(cell(seed, &report, repeated)))
     }
@@ -126,7 +126,7 @@ impl<'a> Hunt<'a> {
     pub(super) fn elsewhere(&self, scenario: &Scenario, folder: &Path) -> Result<Option<Verdict>> {
         let Some(kernel) = &self.sound_kernel else { return Ok(None) };
         let report = self.boot_on(Some(kernel.clone()), scenario, folder)?;
-        clear(folder)?;
+        remove_folder(folder)?;
         Ok(Some(report.verdict).filter(|verdict| *verdict != Verdict::Pass))
     }
 
@@ -136,7 +136,7 @@ impl<'a> Hunt<'a> {
         scenario: &Scenario,
         folder: &Path,
     ) -> Result<RunReport> {
-        clear(folder)?;
+        remove_folder(folder)?;
         let config = folder.with_extension("json");
         write_file(&config, resolved(scenario)?.as_bytes())?;
         let mut args = VmArgs { out: Some(folder.to_owned()), ..self.args.clone() };
@@ -223,13 +223,4 @@ fn folder(args: &HuntArgs, name: &str, inputs: &str, paths: &Paths) -> PathBuf {
     let usual =
         || paths.target.join("schedlab/hunts").join(format!("{name}-{}{shard}", &inputs[..12]));
     args.out.clone().unwrap_or_else(usual)
-}
-
-pub(super) fn clear(folder: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove(`{}`) failed", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }

@@ -12,12 +12,12 @@ use crate::matrix::{CellResult, OWN, Planned, RunSummary};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::qemu::PRESETS;
-use crate::run::{BootPlan, Verdict, broken_promise, differences};
+use crate::run::{BootPlan, Verdict, broken_promise, differences, remove_folder};
 use crate::scheduler;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Everything that is there once for all cells.
@@ -130,7 +130,7 @@ impl<'a> Cells<'a> {
     ) -> Result<bool> {
         let place = |number: u32| format!("runs/{}/{number}", result.cell);
         let out = folder.join(place(number));
-        clear(&out)?;
+        remove_folder(&out)?;
         let args = VmArgs { out: Some(out.clone()), ..args.clone() };
         let (report, _) = vm::run_prepared(&args, plan, qemu, self.paths, &Progress::silent())?;
         if report.verdict == Verdict::Interrupted {
@@ -143,7 +143,7 @@ impl<'a> Cells<'a> {
             let first = folder.join(place(1));
             let found = differences(&first, &out)?;
             if found.is_empty() {
-                clear(&out)?;
+                remove_folder(&out)?;
                 return Ok(true);
             }
             let what = format!("run {number} of {} gave other bytes", result.cell);
@@ -196,15 +196,6 @@ pub(super) fn arguments(planned: &Planned) -> Result<VmArgs> {
         let message = format!("cell `{}` cannot be: {why}", planned.name());
         Refusal::input(message, "mend the axis in the matrix file").into()
     })
-}
-
-fn clear(folder: &PathBuf) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove(`{}`) failed", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
