@@ -78,7 +78,8 @@ fn run_cells(
     todo.sort_by_key(|planned| !planned.cell.is_deterministic());
     let mut times = Times::read(paths)?;
     let kept = results.cells().clone();
-    let jobs = args.jobs.map_or_else(host_cpus, NonZeroUsize::get);
+    // More would only wait, each with a CPU claimed for its guest.
+    let jobs = args.jobs.map_or_else(host_cpus, NonZeroUsize::get).min(host_cpus());
     let live = Live::new(mine, &times, jobs);
     let mut failure = None;
     let work = |planned: &&Planned| {

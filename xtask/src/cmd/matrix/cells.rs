@@ -2,6 +2,8 @@
 
 use super::budget::{Budget, Share, available_memory_mib};
 use crate::cli::VmArgs;
+use crate::cmd::input;
+use crate::cmd::kernel::refuse_unfit;
 use crate::cmd::vm;
 use crate::error::{Refusal, exit, exit_code};
 use crate::hunt::Shard;
@@ -15,7 +17,7 @@ use crate::qemu::PRESETS;
 use crate::run::{BootPlan, Verdict, broken_promise, differences, remove_folder};
 use crate::scheduler;
 use anyhow::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -47,12 +49,19 @@ impl<'a> Cells<'a> {
         let shard = shard.map(|shard| format!(" of shard {shard}")).unwrap_or_default();
         let to_run: Vec<_> = cells.iter().filter(|planned| planned.excluded.is_none()).collect();
         progress.step(format!("{} cells{shard}, {} to be run", cells.len(), to_run.len()));
-        let mut kernels = BTreeMap::new();
+        let mut read = BTreeSet::new();
         for planned in &to_run {
             arguments(planned)?;
-            let spec = &planned.recipe.kernel;
+            if read.insert(&planned.recipe.scenario) {
+                input::load(&planned.recipe.scenario)?;
+            }
+        }
+        let mut kernels = BTreeMap::new();
+        for spec in to_run.iter().map(|planned| &planned.recipe.kernel) {
             if !kernels.contains_key(spec) {
-                kernels.insert(spec.clone(), kernel::resolve(spec, paths, progress)?);
+                let kernel = kernel::resolve(spec, paths, progress)?;
+                refuse_unfit(&kernel)?;
+                kernels.insert(spec.clone(), kernel);
             }
         }
         let mut specs: Vec<_> =
@@ -232,6 +241,19 @@ mod tests {
         assert!(own.guest.machine.topology.is_none() && own.overrides.seed.is_none());
         assert!(arguments(&planned("8", "1")).unwrap().guest.machine.cpus.is_some());
         assert!(arguments(&planned("laptop", "1")).unwrap().guest.machine.machine.is_some());
+    }
+
+    #[test]
+    fn a_broken_scenario_is_refused_before_anything_and_not_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("broken.json");
+        std::fs::write(&file, r#"{"workload":{"num_wokers":2}}"#).unwrap();
+        let mut planned = planned("own", "own");
+        planned.recipe.scenario = file;
+        let paths = Paths::below(dir.path());
+        let error = Cells::prepare(&[&planned], None, &paths, &Progress::silent()).unwrap_err();
+        assert_eq!(exit_code(&error), exit::BAD_INPUT);
+        assert!(error.to_string().contains("num_wokers"), "{error}");
     }
 
     #[test]
