@@ -11,10 +11,10 @@ mod times;
 mod views;
 
 use super::vm;
-use crate::cli::{MatrixArgs, MatrixCommand};
+use crate::cli::{MatrixArgs, MatrixCommand, ViewArgs};
 use crate::error::exit;
 use crate::jobs::{host_cpus, side_by_side};
-use crate::matrix::{PLAN, Plan, Planned, Results, judge};
+use crate::matrix::{PLAN, Plan, Planned, Results, judge, row};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::run::write_json;
@@ -53,14 +53,26 @@ fn run_plan(plan: &Plan, args: &MatrixArgs, paths: &Paths) -> Result<u8> {
     let mut results = Results::open(&folder, plan)?;
     write_json(&folder.join(PLAN), plan)?;
     let ended = run_cells(&cells, &mine, args, &folder, &mut results, paths)?;
-    let table = judge(&plan.name, &mine, results.cells(), &today());
-    write_json(&folder.join(TABLE), &table)?;
-    views::show(&table, &args.views, &folder)?;
+    let code = finish(plan, &mine, &results, &args.views, &folder)?;
     if vm::interrupted() {
         Progress::new().step("interrupted: the same command with --resume goes on from here");
         return Ok(exit::INTERRUPTED);
     }
-    ended.map_or(Ok(table.exit_code()), Err)
+    ended.map_or(Ok(code), Err)
+}
+
+/// The table of what there is by now, kept and shown; gives its exit code.
+fn finish(
+    plan: &Plan,
+    cells: &[&Planned],
+    results: &Results,
+    views: &ViewArgs,
+    folder: &Path,
+) -> Result<u8> {
+    let table = judge(&plan.name, cells, results.cells(), &today());
+    write_json(&folder.join(TABLE), &table)?;
+    views::show(&table, views, folder)?;
+    Ok(table.exit_code())
 }
 
 /// Runs what there is no result of yet, deterministic cells first: the others then have the host
@@ -89,19 +101,16 @@ fn run_cells(
     side_by_side(&todo, jobs, work, |planned, ran| {
         let name = planned.name();
         let going = ran.and_then(|ran| {
-            let standing = |result| {
-                let of = std::collections::BTreeMap::from([(name.clone(), result)]);
-                judge("", &[*planned], &of, &today()).rows.swap_remove(0)
-            };
-            let row = match ran {
+            let result = match ran {
                 Ran::Interrupted => return Ok(false),
-                Ran::Kept(result) => standing(result),
+                Ran::Kept(result) => result,
                 Ran::New(result, wall) => {
                     results.add(result.clone())?;
                     times.add(&name, wall)?;
-                    standing(result)
+                    result
                 }
             };
+            let row = row(planned, Some(&result), &today());
             live.ends(&row);
             Ok(!(args.fail_fast && row.standing.is_bad()))
         });

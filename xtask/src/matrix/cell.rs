@@ -26,21 +26,18 @@ pub(crate) const DETERMINISTIC: &str = "deterministic";
 pub(crate) const DEFAULT: &str = "default";
 
 impl Cell {
+    pub(super) const AXES: [&str; 6] =
+        ["kernel", "scheduler", "scenario", "topology", "seed", "mode"];
+
     /// `kernel/scheduler/scenario/topology/seed/mode`: also where its runs are kept.
     pub(crate) fn name(&self) -> String {
-        self.values().map(|(_, value)| value).join("/")
+        self.values().join("/")
     }
 
-    /// Each axis with the value on it.
-    pub(crate) fn values(&self) -> [(&'static str, &str); 6] {
-        [
-            ("kernel", &self.kernel),
-            ("scheduler", &self.scheduler),
-            ("scenario", &self.scenario),
-            ("topology", &self.topology),
-            ("seed", &self.seed),
-            ("mode", &self.mode),
-        ]
+    /// Those on the axes.
+    pub(super) fn values(&self) -> [&str; 6] {
+        let Self { kernel, scheduler, scenario, topology, seed, mode } = self;
+        [kernel, scheduler, scenario, topology, seed, mode]
     }
 
     pub(crate) fn is_deterministic(&self) -> bool {

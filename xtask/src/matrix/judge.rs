@@ -1,9 +1,9 @@
 //! The table of a plan and its results. Called by `cmd::matrix`, after each run and merge.
 
-use super::plan::{Plan, Planned};
+use super::plan::Planned;
 use super::results::CellResult;
 use super::rule::Known;
-use super::table::{FORMAT, Row, Standing, Table};
+use super::table::{FORMAT, Row, Standing, Table, worst};
 use std::collections::BTreeMap;
 
 /// `today`, as `2027-03-31`, decides which known failures have expired.
@@ -17,14 +17,8 @@ pub(crate) fn judge(
     Table { matrix: FORMAT, name: name.to_owned(), rows: cells.iter().map(row).collect() }
 }
 
-impl Plan {
-    /// The table of all of its cells.
-    pub(crate) fn judge(&self, results: &BTreeMap<String, CellResult>, today: &str) -> Table {
-        judge(&self.name, &self.of(None), results, today)
-    }
-}
-
-fn row(planned: &Planned, result: Option<&CellResult>, today: &str) -> Row {
+/// How one cell stands by its result, or without one.
+pub(crate) fn row(planned: &Planned, result: Option<&CellResult>, today: &str) -> Row {
     let (standing, reason) = match (&planned.excluded, result) {
         (Some(why), _) => (Standing::Skipped, Some(why.clone())),
         (None, None) => (Standing::Missing, Some("it was not run to its end".into())),
@@ -71,8 +65,7 @@ fn by_itself(result: &CellResult) -> (Standing, Option<String>) {
     if let Some(where_) = &result.differs {
         return (Standing::Unrepeatable, Some(where_.clone()));
     }
-    let worst = result.runs.iter().max_by_key(|run| Standing::of(run.verdict));
-    match worst {
+    match worst(&result.runs) {
         None => (Standing::Missing, Some("it has no runs".into())),
         Some(run) => {
             let standing = Standing::of(run.verdict);

@@ -14,7 +14,7 @@ mod table;
 pub(crate) mod views;
 
 pub(crate) use cell::{Cell, OWN};
-pub(crate) use judge::judge;
+pub(crate) use judge::{judge, row};
 #[cfg(test)]
 pub(crate) use plan::Recipe;
 pub(crate) use plan::{Plan, Planned};

@@ -2,13 +2,13 @@
 //! `cmd::matrix`, kept beside the results, so that shards and `merge` agree on it.
 
 use super::cell::{Cell, DEFAULT, DETERMINISTIC, NONE, OWN};
-use super::file::{Axes, File, NamedSpec, Text};
-use super::rule::{Choice, Known, fault_of_date, matches};
+use super::file::{Axes, File, Named, NamedSpec, Text};
+use super::rule::{Choice, Known, Pattern, fault_of_date};
 use super::scenarios;
 use crate::error::Refusal;
 use crate::files::sha256;
 use crate::hunt::{Seeds, Shard};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -70,12 +70,10 @@ impl Plan {
         let file = File::read(path)?;
         let mut cells = combine(&file, path)?;
         apply(&file, path, &mut cells)?;
-        let chosen = |cell: &Planned| {
-            let name = cell.name();
-            filters.is_empty()
-                || filters.iter().any(|filter| matches(&format!("*{filter}*"), &name))
-        };
-        cells.retain(chosen);
+        let filters: Vec<_> =
+            filters.iter().map(|filter| Pattern::from(format!("*{filter}*"))).collect();
+        let chosen = |name: &str| filters.is_empty() || filters.iter().any(|f| f.has(name));
+        cells.retain(|cell| chosen(&cell.name()));
         if cells.is_empty() {
             let message = format!("`{}` has no such cell", path.display());
             return Err(Refusal::input(message, "see `--list` for their names").into());
@@ -125,52 +123,60 @@ fn combine(file: &File, path: &Path) -> Result<Vec<Planned>> {
 }
 
 fn product(axes: &Axes, path: &Path) -> Result<Vec<Planned>> {
-    let named = |list: &Option<Vec<_>>, usual: NamedSpec| match list {
-        None => vec![usual],
-        Some(list) => list.iter().map(super::file::Named::parts).collect(),
-    };
-    let only = |text: &str| NamedSpec { name: text.into(), spec: text.into(), args: Vec::new() };
-    let Some(_) = axes.kernels else {
+    let named = |list: &[Named]| list.iter().map(Named::parts).collect::<Vec<_>>();
+    let kernels = axes.kernels.as_deref().map(named).with_context(|| {
         let message = format!("`{}` has no `kernels` under [axes]", path.display());
-        return Err(Refusal::input(message, "name some, as kernels = [\"trixie\"]").into());
-    };
-    let texts = |list: &Option<Vec<Text>>| match list {
-        None => vec![OWN.to_owned()],
-        Some(list) => list.iter().map(Text::as_text).collect(),
-    };
-    let modes = axes.modes.clone().unwrap_or_else(|| vec![DETERMINISTIC.into()]);
-    if let Some(bad) = modes.iter().find(|mode| ![DETERMINISTIC, DEFAULT].contains(&mode.as_str()))
-    {
-        let message = format!("`{}`: `{bad}` is no mode", path.display());
-        return Err(
-            Refusal::input(message, format!("write `{DETERMINISTIC}` or `{DEFAULT}`")).into()
-        );
-    }
-    let seeds = seeds(axes.seeds.as_deref(), path)?;
+        Refusal::input(message, "name some, as kernels = [\"trixie\"]")
+    })?;
+    let none = || named(&[Named::Spec(NONE.into())]);
+    let schedulers = axes.schedulers.as_deref().map_or_else(none, named);
     let scenarios = scenarios::find(axes.scenarios.as_deref(), path)?;
+    let machines = machines(axes, path)?;
     let mut cells = Vec::new();
-    for kernel in named(&axes.kernels, only("")) {
-        for scheduler in named(&axes.schedulers, only(NONE)) {
+    for kernel in &kernels {
+        for scheduler in &schedulers {
             for (scenario, file) in &scenarios {
-                for topology in texts(&axes.topologies) {
-                    for seed in &seeds {
-                        for mode in &modes {
-                            cells.push(planned(
-                                [&kernel.name, &scheduler.name, scenario, &topology, seed, mode],
-                                Recipe {
-                                    kernel: kernel.spec.clone(),
-                                    scheduler: (scheduler.spec != NONE)
-                                        .then(|| (scheduler.spec.clone(), scheduler.args.clone())),
-                                    scenario: file.clone(),
-                                },
-                            ));
-                        }
-                    }
-                }
+                let recipe = recipe(kernel, scheduler, file);
+                cells.extend(machines.iter().map(|[topology, seed, mode]| {
+                    let names = [&kernel.name, &scheduler.name, scenario, topology, seed, mode];
+                    planned(names.map(String::as_str), recipe.clone())
+                }));
             }
         }
     }
     Ok(cells)
+}
+/// What a cell is run with beside the machine.
+fn recipe(kernel: &NamedSpec, scheduler: &NamedSpec, scenario: &Path) -> Recipe {
+    let with = || (scheduler.spec.clone(), scheduler.args.clone());
+    Recipe {
+        kernel: kernel.spec.clone(),
+        scheduler: (scheduler.spec != NONE).then(with),
+        scenario: scenario.to_owned(),
+    }
+}
+
+/// Topology, seed and mode, each with each.
+fn machines(axes: &Axes, path: &Path) -> Result<Vec<[String; 3]>> {
+    let modes = axes.modes.clone().unwrap_or_else(|| vec![DETERMINISTIC.into()]);
+    if let Some(bad) = modes.iter().find(|mode| ![DETERMINISTIC, DEFAULT].contains(&mode.as_str()))
+    {
+        let message = format!("`{}`: `{bad}` is no mode", path.display());
+        let fix = format!("write `{DETERMINISTIC}` or `{DEFAULT}`");
+        return Err(Refusal::input(message, fix).into());
+    }
+    let topologies = match &axes.topologies {
+        None => vec![OWN.to_owned()],
+        Some(list) => list.iter().map(Text::as_text).collect(),
+    };
+    let seeds = seeds(axes.seeds.as_deref(), path)?;
+    let mut all = Vec::new();
+    for topology in &topologies {
+        for seed in &seeds {
+            all.extend(modes.iter().map(|mode| [topology, seed, mode].map(String::clone)));
+        }
+    }
+    Ok(all)
 }
 
 /// `own`, numbers and ranges.

@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// Raised when lines change their meaning.
 const FORMAT: u32 = 1;
-/// Of the folder of a matrix.
-pub(crate) const RESULTS: &str = "results.jsonl";
+/// In the folder of a matrix.
+const RESULTS: &str = "results.jsonl";
 pub(crate) const PLAN: &str = "plan.json";
 
 /// One cell that was run to its end, or could not be run at all.

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choice {
-    kernel: Option<String>,
-    scheduler: Option<String>,
-    scenario: Option<String>,
-    topology: Option<String>,
-    seed: Option<String>,
-    mode: Option<String>,
+    kernel: Option<Pattern>,
+    scheduler: Option<Pattern>,
+    scenario: Option<Pattern>,
+    topology: Option<Pattern>,
+    seed: Option<Pattern>,
+    mode: Option<Pattern>,
 }
 
 /// Cells that are not run.
@@ -60,31 +60,46 @@ pub(crate) struct Known {
     pub(crate) expires: Option<String>,
 }
 
+/// Text in which `*` stands for anything.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Pattern {
+    text: String,
+    regex: Option<Regex>,
+}
+
+impl From<String> for Pattern {
+    fn from(text: String) -> Self {
+        let regex = format!("^{}$", regex::escape(&text).replace(r"\*", ".*"));
+        Self { regex: Regex::new(&regex).ok(), text }
+    }
+}
+
+impl Pattern {
+    /// Whether all of `text` is like it.
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+}
+
 impl Choice {
-    fn patterns(&self) -> [Option<&str>; 6] {
+    fn patterns(&self) -> [Option<&Pattern>; 6] {
         let Self { kernel, scheduler, scenario, topology, seed, mode } = self;
-        [kernel, scheduler, scenario, topology, seed, mode].map(Option::as_deref)
+        [kernel, scheduler, scenario, topology, seed, mode].map(Option::as_ref)
     }
 
     pub(super) fn has(&self, cell: &Cell) -> bool {
         let mut pairs = self.patterns().into_iter().zip(cell.values());
-        pairs.all(|(pattern, (_, value))| pattern.is_none_or(|pattern| matches(pattern, value)))
+        pairs.all(|(pattern, value)| pattern.is_none_or(|pattern| pattern.has(value)))
     }
 
     /// As the file has it.
     pub(super) fn words(&self) -> String {
-        let axes = Cell::default().values().map(|(axis, _)| axis);
-        let words = self.patterns().into_iter().zip(axes);
-        let words: Vec<_> =
-            words.filter_map(|(p, axis)| Some(format!("{axis} = \"{}\"", p?))).collect();
-        words.join(", ")
+        let words = self.patterns().into_iter().zip(Cell::AXES);
+        let words =
+            words.filter_map(|(pattern, axis)| Some(format!("{axis} = \"{}\"", pattern?.text)));
+        words.collect::<Vec<_>>().join(", ")
     }
-}
-
-/// Whether all of `text` is `pattern`, in which `*` stands for anything.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let expression = format!("^{}$", regex::escape(pattern).replace(r"\*", ".*"));
-    Regex::new(&expression).is_ok_and(|regex| regex.is_match(text))
 }
 
 /// Of `expires`: what is wrong with it, if anything is.
@@ -99,6 +114,7 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_anything_and_the_rest_for_itself() {
+        let matches = |pattern: &str, text| Pattern::from(pattern.to_owned()).has(text);
         assert!(matches("scx_*", "scx_rusty") && matches("*", "") && matches("a*c", "abc"));
         assert!(!matches("scx_*", "xscx_") && !matches("a.c", "abc") && !matches("a", "ab"));
     }

@@ -1,6 +1,6 @@
 //! Which scenario files a matrix has. Called by `plan`.
 
-use super::rule::matches;
+use super::rule::Pattern;
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
@@ -38,18 +38,18 @@ pub(super) fn find(patterns: Option<&[String]>, matrix: &Path) -> Result<Vec<(St
     Ok(found)
 }
 
-fn files(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let name = pattern.file_name().unwrap_or_default().to_string_lossy().into_owned();
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !name.contains('*') {
-        return Ok(if pattern.is_file() { vec![pattern.to_owned()] } else { Vec::new() });
+        return Ok(if path.is_file() { vec![path.to_owned()] } else { Vec::new() });
     }
-    let folder = pattern.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let pattern = Pattern::from(name);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
     let entries = std::fs::read_dir(folder)
         .with_context(|| Refusal::input(format!("read_dir(`{}`) failed", folder.display()), FIX))?;
     let fits = |path: &PathBuf| {
-        path.is_file()
-            && path.file_name().is_some_and(|file| matches(&name, &file.to_string_lossy()))
+        path.is_file() && path.file_name().is_some_and(|file| pattern.has(&file.to_string_lossy()))
     };
     let mut files: Vec<_> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(fits).collect();

@@ -6,6 +6,7 @@ use super::summary::RunSummary;
 use crate::error::exit;
 use crate::run::Verdict;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Raised when a field changes its meaning.
 pub(crate) const FORMAT: u32 = 1;
@@ -33,6 +34,19 @@ pub(crate) struct Row {
     pub(crate) reason: Option<String>,
     /// None of a cell that was not run.
     pub(crate) runs: Vec<RunSummary>,
+}
+
+impl Row {
+    /// The run that decides how the cell stands.
+    pub(crate) fn telling(&self) -> Option<&RunSummary> {
+        worst(&self.runs)
+    }
+}
+
+/// The first of the worst.
+pub(super) fn worst(runs: &[RunSummary]) -> Option<&RunSummary> {
+    // Of equal ones `max_by_key` takes the last.
+    runs.iter().rev().max_by_key(|run| Standing::of(run.verdict))
 }
 
 /// How a cell stands.
@@ -111,8 +125,8 @@ impl Table {
     }
 
     /// How many cells stand how, the best first.
-    pub(crate) fn counts(&self) -> std::collections::BTreeMap<Standing, usize> {
-        let mut counts = std::collections::BTreeMap::new();
+    pub(crate) fn counts(&self) -> BTreeMap<Standing, usize> {
+        let mut counts = BTreeMap::new();
         self.rows.iter().for_each(|row| *counts.entry(row.standing).or_insert(0) += 1);
         counts
     }

@@ -1,8 +1,7 @@
 //! `matrix merge`: the results of shards as one matrix, the same as if one machine had run all of
 //! it. Called by `cmd::matrix`.
 
-use super::place;
-use super::{TABLE, today, views};
+use super::{finish, place};
 use crate::cli::MatrixMergeArgs;
 use crate::error::Refusal;
 use crate::matrix::{CellResult, PLAN, Plan, Results, kept_plan};
@@ -42,10 +41,7 @@ pub(super) fn run(args: &MatrixMergeArgs, paths: &Paths) -> Result<u8> {
     moved_kernels(&plan, results.cells()).iter().for_each(|moved| progress.step(moved));
     progress.step(format!("matrix folder: {}", folder.path().display()));
     drop(progress);
-    let table = plan.judge(results.cells(), &today());
-    write_json(&folder.path().join(TABLE), &table)?;
-    views::show(&table, &args.views, folder.path())?;
-    Ok(table.exit_code())
+    finish(&plan, &plan.of(None), &results, &args.views, folder.path())
 }
 
 /// Shards of different plans are not parts of one matrix.

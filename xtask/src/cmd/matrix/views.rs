@@ -31,18 +31,17 @@ impl ViewArgs {
 }
 
 pub(super) fn show(table: &Table, args: &ViewArgs, folder: &Path) -> Result<()> {
-    let page = folder.join(PAGE);
-    write(&page, File::create(&page), |file| views::html(table, file))?;
+    let page = rendered(|out| views::html(table, out))?;
+    for path in [Some(&folder.join(PAGE)), args.html.as_ref()].into_iter().flatten() {
+        put(path, File::create(path), &page)?;
+    }
     if let Some(path) = &args.markdown {
         // A step's summary may hold more than ours.
         let open = File::options().append(true).create(true).open(path);
-        write(path, open, |file| views::markdown(table, file))?;
+        put(path, open, &rendered(|out| views::markdown(table, out))?)?;
     }
     if let Some(path) = &args.junit {
-        write(path, File::create(path), |file| views::junit(table, file))?;
-    }
-    if let Some(path) = &args.html {
-        write(path, File::create(path), |file| views::html(table, file))?;
+        put(path, File::create(path), &rendered(|out| views::junit(table, out))?)?;
     }
     if args.json {
         return json_to_stdout(table);
@@ -56,14 +55,14 @@ pub(super) fn show(table: &Table, args: &ViewArgs, folder: &Path) -> Result<()> 
     })
 }
 
-fn write(
-    path: &Path,
-    file: std::io::Result<File>,
-    print: impl FnOnce(&mut Vec<u8>) -> Result<()>,
-) -> Result<()> {
+fn rendered(print: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     print(&mut bytes)?;
-    file.and_then(|mut file| file.write_all(&bytes)).with_context(|| {
+    Ok(bytes)
+}
+
+fn put(path: &Path, file: std::io::Result<File>, bytes: &[u8]) -> Result<()> {
+    file.and_then(|mut file| file.write_all(bytes)).with_context(|| {
         Refusal::host(format!("write(`{}`) failed", path.display()), "pass another file")
     })
 }

@@ -51,6 +51,19 @@ fn the_worst_run_decides() {
 }
 
 #[test]
+fn what_is_told_of_a_cell_is_of_the_run_that_decides() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let told = |verdicts: &[Verdict]| {
+        let mut table = table(&planned(), verdicts);
+        let runs = &mut table.rows[0].runs;
+        (0..).zip(runs).for_each(|(at, run): (u32, _)| run.folder = at.to_string());
+        table.rows[0].telling().unwrap().folder.clone()
+    };
+    assert_eq!(told(&[Inconclusive, Fail, Fail]), "1");
+    assert_eq!(told(&[Pass, Pass]), "0");
+}
+
+#[test]
 fn a_cell_without_a_result_is_missing_and_never_a_pass() {
     let table = judge("m", &[&planned()], &BTreeMap::new(), "2027-03-31");
     assert_eq!((table.rows[0].standing, table.exit_code()), (Standing::Missing, exit::GUEST));

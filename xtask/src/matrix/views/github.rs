@@ -1,7 +1,7 @@
 //! A matrix as annotations of a GitHub job: workflow commands on stdout. Called by `cmd::matrix`.
 
 use super::super::table::{Row, Standing, Table};
-use super::{broken, check_line, counts_line, reason, telling};
+use super::{broken, check_line, counts_line, reason};
 use anyhow::Result;
 use std::io::Write;
 
@@ -34,7 +34,7 @@ fn kind(row: &Row) -> Option<&'static str> {
 }
 
 fn why(row: &Row) -> String {
-    let folder = telling(row).map(|run| format!("run folder: {}", run.folder));
+    let folder = row.telling().map(|run| format!("run folder: {}", run.folder));
     let lines: Vec<_> =
         reason(row).into_iter().chain(broken(row).map(check_line)).chain(folder).collect();
     lines.join("\n")

@@ -1,7 +1,7 @@
 //! A table as a grid: kernel and scheduler are the columns, everything else the lines. Called by the
 //! views that show one.
 
-use super::super::cell::NONE;
+use super::super::cell::{Cell, NONE};
 use super::super::table::{Row, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,18 +34,18 @@ const OF_COLUMN: usize = 2;
 
 impl<'a> Grid<'a> {
     pub(super) fn of(table: &'a Table) -> Self {
-        let values = |at: usize| {
-            table.rows.iter().map(|row| row.cell.values()[at].1).collect::<BTreeSet<_>>()
-        };
+        let values =
+            |at: usize| table.rows.iter().map(|row| row.cell.values()[at]).collect::<BTreeSet<_>>();
         let scheduler_told = values(1).iter().any(|scheduler| *scheduler != NONE);
-        let told: Vec<usize> =
-            (OF_COLUMN..6).filter(|at| *at == OF_COLUMN || values(*at).len() > 1).collect();
-        let mut grid = Self { columns: Vec::new(), axes: Vec::new(), lines: Vec::new() };
+        let told: Vec<usize> = (OF_COLUMN..Cell::AXES.len())
+            .filter(|at| *at == OF_COLUMN || values(*at).len() > 1)
+            .collect();
+        let axes = told.iter().map(|at| Cell::AXES[*at]).collect();
+        let mut grid = Self { columns: Vec::new(), axes, lines: Vec::new() };
         let (mut columns, mut lines) = (BTreeMap::new(), BTreeMap::new());
         for row in &table.rows {
-            let axes = row.cell.values();
-            grid.axes = told.iter().map(|at| axes[*at].0).collect();
-            let of = |at: usize| axes[at].1;
+            let values = row.cell.values();
+            let of = |at: usize| values[at];
             let column = *columns.entry((of(0), of(1))).or_insert_with(|| {
                 let scheduler = scheduler_told.then_some(of(1));
                 grid.columns.push(Column { kernel: of(0), scheduler });

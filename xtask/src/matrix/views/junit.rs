@@ -2,7 +2,7 @@
 //! the host. Called by `cmd::matrix`.
 
 use super::super::table::{Row, Standing, Table};
-use super::{broken, check_line, clean, reason, telling};
+use super::{broken, check_line, clean, reason};
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fn case(row: &Row, suite: &str) -> TestCase {
     let name = row.name.strip_prefix(suite).unwrap_or(&row.name).trim_start_matches('/');
     let mut case = TestCase::new(clean(name), status(row));
     case.set_classname(clean(suite));
-    if let Some(run) = telling(row) {
+    if let Some(run) = row.telling() {
         let standing = match row.standing {
             Standing::UnexpectedPass => reason(row).map(|why| format!("{why}\n")),
             _ => None,

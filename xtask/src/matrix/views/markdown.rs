@@ -2,7 +2,7 @@
 
 use super::super::table::{Row, Standing, Table};
 use super::grid::Grid;
-use super::{broken, clean, counts_line, reason, telling, word};
+use super::{broken, clean, counts_line, reason, word};
 use crate::report::show_value;
 use anyhow::Result;
 use std::io::Write;
@@ -81,7 +81,7 @@ fn details(row: &Row) -> String {
         text.push_str(&checks);
         text.push('\n');
     }
-    if let Some(run) = telling(row) {
+    if let Some(run) = row.telling() {
         let (kernel, machine) = (plain(&run.kernel), plain(&run.machine));
         let folder = plain(&run.folder);
         text.push_str(&format!("Linux {kernel}, {machine}, run folder <code>{folder}</code>\n\n"));

@@ -18,10 +18,8 @@ pub(crate) use text::text;
 #[cfg(test)]
 mod fixture;
 
-use super::summary::RunSummary;
 use super::table::{Row, Standing, Table};
 use crate::report::show_value;
-use crate::run::Verdict;
 use workloads::{Check, Outcome};
 
 /// In a cell of a table: capitals where someone has to look. Expected failures are as kselftest
@@ -40,14 +38,9 @@ fn word(standing: Standing) -> &'static str {
     }
 }
 
-/// The run that says why the cell stands as it does: the first that did not pass, else the first.
-fn telling(row: &Row) -> Option<&RunSummary> {
-    row.runs.iter().find(|run| run.verdict != Verdict::Pass).or_else(|| row.runs.first())
-}
-
-/// What did not hold in that run, or could not be judged.
+/// What did not hold in the run that decides, or could not be judged.
 fn broken(row: &Row) -> impl Iterator<Item = &Check> {
-    let checks = telling(row).map(|run| run.checks.as_slice()).unwrap_or_default();
+    let checks = row.telling().map(|run| run.checks.as_slice()).unwrap_or_default();
     checks.iter().filter(|check| check.outcome != Outcome::Pass)
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::table::{Row, Standing, Table};
 use super::grid::Grid;
-use super::{broken, check_line, clean, counts_line, reason, telling, word};
+use super::{broken, check_line, clean, counts_line, reason, word};
 use crate::report::new_table;
 use anyhow::Result;
 use std::io::Write;
@@ -79,7 +79,7 @@ fn print_cell(row: &Row, out: &mut impl Write) -> Result<()> {
     for check in broken(row) {
         writeln!(out, "  {}", check_line(check))?;
     }
-    if let Some(run) = telling(row) {
+    if let Some(run) = row.telling() {
         writeln!(out, "  {}", clean(&run.folder))?;
     }
     Ok(writeln!(out)?)
