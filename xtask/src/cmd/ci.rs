@@ -47,6 +47,11 @@ const STEPS: &[Step] = &[
     },
     step("documentation", "cargo doc --workspace --no-deps --document-private-items"),
     step("page in a browser", "cargo test --package xtask --bins -- --ignored chromium"),
+    // All that is linked for guests at once: each by itself would have one core to link on.
+    step(
+        "programs of guests",
+        "cargo build --package guest-init --bin guest-init --example test-init --profile guest --config images/build.toml --target x86_64-unknown-linux-gnu --target-dir target/guest",
+    ),
     // One after the other, as guests in the host's time disturb each other.
     step("timed guests", "cargo test --package xtask --test vm -- main_job:: modes::"),
     step(

@@ -49,23 +49,10 @@ impl Vm {
         self
     }
 
-    /// PID 1 with the work functions that break things.
-    pub(crate) fn faulty(self) -> Self {
-        self.init("faulty-init")
-    }
-
-    /// PID 1 with the work function that watches the other workers.
-    pub(crate) fn observed(self) -> Self {
-        self.init("observer-init")
-    }
-
-    /// PID 1 with the work function that runs a list of scenarios.
-    pub(crate) fn many(self) -> Self {
-        self.init("many-init")
-    }
-
-    fn init(self, example: &str) -> Self {
-        let init = example_init(example).display().to_string();
+    /// PID 1 with work functions that break things, watch the other workers, or run a list of
+    /// scenarios.
+    pub(crate) fn test_init(self) -> Self {
+        let init = test_init().display().to_string();
         self.args(["--init", &init])
     }
 
@@ -146,12 +133,12 @@ pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
 }
 
 /// Builds an example of guest-init as guest-init is built, once.
-fn example_init(name: &str) -> PathBuf {
+fn test_init() -> PathBuf {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let target_dir = repo.join("target/guest");
     let status = Command::new("cargo")
-        .args(["build", "--quiet", "--package", "guest-init", "--example", name])
+        .args(["build", "--quiet", "--package", "guest-init", "--example", "test-init"])
         .args(["--config", "images/build.toml", "--profile", "guest", "--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir)
@@ -160,7 +147,7 @@ fn example_init(name: &str) -> PathBuf {
         .status()
         .unwrap();
     assert!(status.success());
-    target_dir.join(TARGET).join("guest/examples").join(name)
+    target_dir.join(TARGET).join("guest/examples/test-init")
 }
 
 /// The `--scheduler` with faults on request: the one of SCHEDLAB_TEST_SCHEDULER, or else ours, which

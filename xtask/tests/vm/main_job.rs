@@ -146,7 +146,7 @@ fn discover(args: &[&str]) -> (Run, Run) {
     let cache = tempfile::tempdir().unwrap();
     let boot = || {
         let vm = Vm::new("{\"duration\":\"100ms\"}").env("SCHEDLAB_CACHE", cache.path());
-        vm.args(["--kernel", &image]).args(args.iter().copied()).faulty().run()
+        vm.args(["--kernel", &image]).args(args.iter().copied()).test_init().run()
     };
     let both = (boot(), boot());
     let opens = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();

@@ -169,7 +169,7 @@ fn mutants_of_ready_scenarios_are_refused_or_run() {
     let image = image_with(&dir, &accepted.join("\n"));
     let many = r#"{"name":"many","duration":"10m","workload":{"num_workers":1,
         "work_type":{"Custom":{"name":"run-many"}}},"expect":{"no_splat":true}}"#;
-    let run = Vm::new(many).many().args(["--disk", &image]).args(MACHINE).run();
+    let run = Vm::new(many).test_init().args(["--disk", &image]).args(MACHINE).run();
     let report = run.expect("pass", 0);
     let worker = &report["workers"][0];
     assert!(worker["failed"].is_null(), "{}", worker["failed"]);

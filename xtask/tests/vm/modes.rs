@@ -62,7 +62,7 @@ fn a_thread_that_panics_is_the_only_one_lost() {
         };
         workload["composed"] = json!([broken, beside]);
         let scenario = json!({"duration": "1s", "workload": workload});
-        let report = Vm::new(&scenario.to_string()).faulty().run().expect("worker-died", 4);
+        let report = Vm::new(&scenario.to_string()).test_init().run().expect("worker-died", 4);
         let workers = report["workers"].as_array().unwrap();
         let panicked = workers[2]["exit_info"]["panicked"].as_str().unwrap();
         assert!(panicked.contains("as asked"), "{panicked}");

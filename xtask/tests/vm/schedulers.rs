@@ -40,6 +40,15 @@ fn steps_that_swap_schedulers_where_none_runs_are_refused_by_their_place() {
 }
 
 #[test]
+fn a_dynamic_program_has_its_shared_libraries_in_the_guest() {
+    let vm = Vm::new(SHORT).args(["--kernel", NEW, "--scheduler", "/usr/bin/ls"]);
+    let run = vm.args(["--", "--version"]).run();
+    let report = run.expect("scheduler-not-attached", 4);
+    assert!(run.text("scheduler.log").contains("stdout: ls ("), "{}", run.text("scheduler.log"));
+    assert!(report["advice"].as_str().unwrap().contains("exit code 0"), "{}", report["advice"]);
+}
+
+#[test]
 fn of_megabytes_of_output_both_ends_are_kept_and_the_workload_runs() {
     let vm = Vm::new(SHORT).args(["--kernel", NEW, "--scheduler", test_scheduler()]);
     let run = vm.args(["--", "--print-mb", "3"]).run();

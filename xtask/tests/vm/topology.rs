@@ -61,7 +61,7 @@ fn dies_and_nodes_within_a_socket_are_seen_without_a_warning() {
 /// CPU masks of the scheduling domains of CPU 0, from the innermost.
 fn domains(args: &[&str]) -> Vec<u64> {
     let scenario = r#"{"iterations":1,"workload":{"work_type":{"Custom":{"name":"domains"}}}}"#;
-    let vm = Vm::new(scenario).observed().args(["--accel", "tcg"]).args(args.iter().copied());
+    let vm = Vm::new(scenario).test_init().args(["--accel", "tcg"]).args(args.iter().copied());
     let report = vm.run().expect("pass", 0);
     let tallies = report["workers"][0]["tallies"].as_object().unwrap();
     tallies.values().map(|mask| mask.as_u64().unwrap()).collect()

@@ -56,7 +56,7 @@ fn two_mebibytes_of_frames_arrive_whole() {
 fn console_noise_does_not_damage_a_report() {
     let scenario = r#"{"duration":"2s","workload":{"work_type":{"Custom":{"name":"flood-console"}},
         "composed":[{"num_workers":4,"work_type":"SpinWait"}]}}"#;
-    let run = Vm::new(scenario).faulty().run();
+    let run = Vm::new(scenario).test_init().run();
     let report = run.expect("pass", 0);
     let noise = run.text("console.log").matches("noise that nobody asked for").count();
     assert!(noise > 50, "{noise} lines of noise");

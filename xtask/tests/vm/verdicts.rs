@@ -33,7 +33,7 @@ fn boot_failed_when_pid_1_never_speaks() {
 
 #[test]
 fn panic_when_the_kernel_dies_under_the_workload() {
-    let run = Vm::new(&custom("panic-kernel")).faulty().run();
+    let run = Vm::new(&custom("panic-kernel")).test_init().run();
     run.expect("panic", 4);
     assert!(advice(&run).contains("sysrq triggered crash"), "{}", advice(&run));
     assert!(run.text("console.log").contains("Call Trace"));
@@ -60,7 +60,7 @@ fn timeout_when_the_run_does_not_end() {
 
 #[test]
 fn worker_died_when_a_worker_is_killed() {
-    let run = Vm::new(&custom("kill-self")).faulty().run();
+    let run = Vm::new(&custom("kill-self")).test_init().run();
     let report = run.expect("worker-died", 4);
     assert_eq!(report["workers"][0]["exit_info"]["signaled"], 9);
     assert!(report["workers"][1]["exit_info"].is_null(), "the other one reports");
@@ -69,7 +69,7 @@ fn worker_died_when_a_worker_is_killed() {
 
 #[test]
 fn worker_died_when_a_worker_panics_and_says_why() {
-    let run = Vm::new(&custom("panic-self")).faulty().run();
+    let run = Vm::new(&custom("panic-self")).test_init().run();
     let report = run.expect("worker-died", 4);
     let message = report["workers"][0]["exit_info"]["panicked"].as_str().unwrap();
     assert!(message.contains("as asked"), "{message}");
@@ -79,7 +79,7 @@ fn worker_died_when_a_worker_panics_and_says_why() {
 fn worker_died_when_the_kernel_kills_one_for_its_memory() {
     let scenario = r#"{"duration":"3s","workload":{"work_type":{"Custom":{"name":"eat-memory"}},
         "composed":[{"num_workers":2,"work_type":"FutexPingPong"},{"num_workers":1}]}}"#;
-    let run = Vm::new(scenario).faulty().run();
+    let run = Vm::new(scenario).test_init().run();
     let report = run.expect("worker-died", 4);
     let workers = report["workers"].as_array().unwrap();
     assert_eq!(workers[0]["exit_info"]["signaled"], 9, "{}", workers[0]);
@@ -95,28 +95,28 @@ fn worker_died_when_the_kernel_kills_one_for_its_memory() {
 
 #[test]
 fn report_lost_when_the_guest_powers_off_in_the_middle() {
-    let run = Vm::new(&custom("power-off")).faulty().run();
+    let run = Vm::new(&custom("power-off")).test_init().run();
     run.expect("report-lost", 4);
     assert!(advice(&run).contains("without a last frame"), "{}", advice(&run));
 }
 
 #[test]
 fn report_lost_when_somebody_writes_to_the_report_port() {
-    let run = Vm::new(&custom("garble-reports")).faulty().run();
+    let run = Vm::new(&custom("garble-reports")).test_init().run();
     run.expect("report-lost", 4);
     assert!(advice(&run).contains("damaged"), "{}", advice(&run));
 }
 
 #[test]
 fn guest_error_when_the_runner_is_killed() {
-    let run = Vm::new(&custom("kill-runner")).faulty().run();
+    let run = Vm::new(&custom("kill-runner")).test_init().run();
     run.expect("guest-error", 4);
     assert!(advice(&run).contains("killed by signal Some(9)"), "{}", advice(&run));
 }
 
 #[test]
 fn a_panic_of_pid_1_is_a_frame_and_a_power_off() {
-    let run = Vm::new(&custom("panic-init")).faulty().run();
+    let run = Vm::new(&custom("panic-init")).test_init().run();
     run.expect("guest-error", 4);
     assert!(advice(&run).contains("guest-init panicked"), "{}", advice(&run));
     let console = run.text("console.log");
@@ -128,17 +128,17 @@ fn a_panic_of_pid_1_is_a_frame_and_a_power_off() {
 fn pid_1_reaps_what_workers_leave_behind() {
     let scenario = r#"{"duration":"3s","workload":{"work_type":{"Custom":{"name":"orphans"}},
         "composed":[{"num_workers":1,"work_type":{"Custom":{"name":"count-zombies"}}}]}}"#;
-    let report = Vm::new(scenario).faulty().run().expect("pass", 0);
+    let report = Vm::new(scenario).test_init().run().expect("pass", 0);
     assert_eq!(report["workers"][0]["work_units"], 20, "children were started");
     assert_eq!(report["workers"][1]["work_units"], 1, "no zombie is left");
 }
 
 #[test]
 fn splat_when_the_kernel_warns_unless_it_is_allowed() {
-    let run = Vm::new(&custom("warn")).faulty().run();
+    let run = Vm::new(&custom("warn")).test_init().run();
     let report = run.expect("splat", 4);
     assert_eq!(report["splats"][0]["name"], "warning");
-    let allowed = Vm::new(&custom("warn")).faulty().args(["--allow-splat", "nowhere/in"]).run();
+    let allowed = Vm::new(&custom("warn")).test_init().args(["--allow-splat", "nowhere/in"]).run();
     let report = allowed.expect("pass", 0);
     assert_eq!(report["splats"][0]["allowed_by"], "nowhere/in", "recorded all the same");
 }

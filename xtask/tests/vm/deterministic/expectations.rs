@@ -5,7 +5,7 @@ use crate::bench::{Run, Vm};
 use serde_json::Value;
 
 fn deterministic(scenario: &str, args: &[&str]) -> Run {
-    Vm::new(scenario).faulty().args(["--deterministic"]).args(args.iter().copied()).run()
+    Vm::new(scenario).test_init().args(["--deterministic"]).args(args.iter().copied()).run()
 }
 
 /// The check of this name, of the run or of a step.

@@ -25,7 +25,7 @@ fn run_with(options: &[&str], length: &str, sets: &[&str], observer: &str) -> Va
         {{"num_workers":1,"work_type":{{"Custom":{{"name":"observe"}}}},{observer}}}]}}}}"#
     );
     let report = Vm::deterministic(&scenario)
-        .observed()
+        .test_init()
         .args(options.iter().copied())
         .run()
         .expect("pass", 0);

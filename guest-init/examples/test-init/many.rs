@@ -1,17 +1,14 @@
-//! An init whose work function runs many scenarios one after another in one guest, so that a test
-//! can try hundreds. They are the lines of a file on the workload's disk; the VM tests boot it.
+//! A work function that runs many scenarios one after another in one guest, so that a test can try
+//! hundreds. They are the lines of a file on the workload's disk.
 
 use std::sync::atomic::AtomicBool;
 use workloads::{
-    RunOptions, Scenario, Topology, WorkerReport, become_supervisor, cgroup_root, run,
+    CustomFn, RunOptions, Scenario, Topology, WorkerReport, become_supervisor, cgroup_root, run,
 };
 
 const LIST: &str = "/mnt/vda/scenarios";
 
-fn main() {
-    workloads::register("run-many", run_many);
-    guest_init::boot()
-}
+pub(crate) const FUNCTIONS: &[(&str, CustomFn)] = &[("run-many", run_many)];
 
 /// Counts scenarios that ran to their end; the first that did not is why it failed.
 fn run_many(_: &AtomicBool) -> WorkerReport {

@@ -1,5 +1,4 @@
-//! An init of one's own: guest-init with work functions linked in. These do what a bench must
-//! survive and name; the VM tests boot it with `--init`.
+//! Work functions that do what a bench must survive and name.
 
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
@@ -7,12 +6,12 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use workloads::{CustomFn, WorkerReport, register};
+use workloads::{CustomFn, WorkerReport};
 
 /// Writing to it makes a thread of PID 1 panic.
 static PANIC_BUTTON: OnceLock<OwnedFd> = OnceLock::new();
 
-const FUNCTIONS: &[(&str, CustomFn)] = &[
+pub(crate) const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("panic-kernel", |stop| sysrq("c", stop)),
     ("power-off", |stop| sysrq("o", stop)),
     ("kill-self", |stop| kill(Some(getpid()), stop)),
@@ -32,10 +31,8 @@ const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("warn", |stop| say_once("WARNING: CPU: 0 PID: 1 at nowhere/in/particular.c:1", stop)),
 ];
 
-fn main() {
-    for (name, function) in FUNCTIONS {
-        register(*name, *function);
-    }
+/// The thread that `panic-init` makes panic, in PID 1 itself.
+pub(crate) fn prepare() {
     if let Ok((reader, writer)) = rustix::pipe::pipe() {
         let _ = PANIC_BUTTON.set(writer);
         std::thread::spawn(move || {
@@ -43,7 +40,6 @@ fn main() {
             panic!("button pressed: {pressed:?}");
         });
     }
-    guest_init::boot()
 }
 
 fn sysrq(key: &str, stop: &AtomicBool) -> WorkerReport {

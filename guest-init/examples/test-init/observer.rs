@@ -1,6 +1,5 @@
-//! An init of one's own whose worker `observe` watches the others: what /proc says of them, not
-//! what they say of themselves. The VM tests boot it with `--init`, one observer a run. Its worker
-//! `domains` says over which CPUs the scheduler balances.
+//! Work functions that look on, one a run: `observe` watches the other workers, by what /proc says
+//! of them and not what they say of themselves; `domains` says over which CPUs the scheduler balances.
 
 use rustix::process::{getpid, getppid};
 use std::collections::BTreeMap;
@@ -9,11 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use workloads::prelude::*;
 
-fn main() {
-    register("observe", observe);
-    register("domains", domains);
-    guest_init::boot()
-}
+pub(crate) const FUNCTIONS: &[(&str, CustomFn)] = &[("observe", observe), ("domains", domains)];
 
 /// The scheduling domains of CPU 0 from the innermost, `domain 0`, each with the mask of its CPUs.
 fn domains(_: &AtomicBool) -> WorkerReport {
