@@ -44,19 +44,28 @@ impl Lines {
         })?;
         let mut text = String::new();
         file.read_to_string(&mut text).with_context(|| format!("read(`{shown}`) failed"))?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64).with_context(|| format!("truncate(`{shown}`) failed"))?;
+        let whole = whole_lines(&text);
+        file.set_len(whole.len() as u64).with_context(|| format!("truncate(`{shown}`) failed"))?;
         file.seek(SeekFrom::End(0)).with_context(|| format!("seek(`{shown}`) failed"))?;
         let mut lines = Self { file };
-        let Some((first, rest)) = text[..whole].split_once('\n') else {
+        if whole.is_empty() {
             lines.add(header)?;
-            return Ok((lines, Vec::new()));
-        };
-        if serde_json::from_str::<H>(first).ok().as_ref() != Some(header) {
-            let message = format!("`{shown}` holds the results of another {another}");
-            return Err(Refusal::input(message, FIX).into());
         }
-        Ok((lines, read(rest, path)?))
+        let kept = parse(whole, path, header, another)?;
+        Ok((lines, kept))
+    }
+
+    /// The lines after the first, from a file that may be another's, or be written just now.
+    pub(crate) fn read<H, T>(path: &Path, header: &H, another: &str) -> Result<Vec<T>>
+    where
+        H: DeserializeOwned + PartialEq,
+        T: DeserializeOwned,
+    {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            let message = format!("read(`{}`) failed", path.display());
+            Refusal::input(message, "pass a folder that a run was given as --out")
+        })?;
+        parse(whole_lines(&text), path, header, another)
     }
 
     /// In one call, so that only the last line can be torn.
@@ -68,11 +77,47 @@ impl Lines {
     }
 }
 
-fn read<T: DeserializeOwned>(lines: &str, path: &Path) -> Result<Vec<T>> {
+/// Less a last one that was not written to its end.
+fn whole_lines(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
+}
+
+fn parse<H, T>(lines: &str, path: &Path, header: &H, another: &str) -> Result<Vec<T>>
+where
+    H: DeserializeOwned + PartialEq,
+    T: DeserializeOwned,
+{
+    let shown = path.display();
+    let Some((first, rest)) = lines.split_once('\n') else { return Ok(Vec::new()) };
+    if serde_json::from_str::<H>(first).ok().as_ref() != Some(header) {
+        let message = format!("`{shown}` holds the results of another {another}");
+        return Err(Refusal::input(message, FIX).into());
+    }
     let parse = |(number, line)| {
         serde_json::from_str(line).with_context(|| {
-            Refusal::input(format!("line {number} of `{}` is no result", path.display()), FIX)
+            Refusal::input(format!("line {number} of `{shown}` is no result"), FIX)
         })
     };
-    (2..).zip(lines.lines()).map(parse).collect()
+    (2..).zip(rest.lines()).map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_takes_what_is_whole_beside_a_writer_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.jsonl");
+        let (mut writer, kept) =
+            Lines::open::<_, u32>(&path, &"a plan".to_owned(), "plan").unwrap();
+        assert!(kept.is_empty());
+        writer.add(&7).unwrap();
+        writer.file.write_all(b"1").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let read = |plan: &str| Lines::read::<String, u32>(&path, &plan.to_owned(), "plan");
+        assert_eq!(read("a plan").unwrap(), [7]);
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(read("b plan").unwrap_err().to_string().contains("another plan"));
+    }
 }

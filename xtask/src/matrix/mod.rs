@@ -18,6 +18,6 @@ pub(crate) use judge::{judge, row};
 #[cfg(test)]
 pub(crate) use plan::Recipe;
 pub(crate) use plan::{Plan, Planned};
-pub(crate) use results::{CellResult, PLAN, Results, kept_plan};
+pub(crate) use results::{CellResult, PLAN, Results, kept_plan, kept_results};
 pub(crate) use summary::RunSummary;
 pub(crate) use table::{Row, Standing, Table};

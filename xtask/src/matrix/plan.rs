@@ -262,11 +262,11 @@ fn apply(file: &File, path: &Path, cells: &mut [Planned]) -> Result<()> {
     Ok(())
 }
 
-/// Which cells are run once more is a matter of their names, so that shards agree.
+/// Which of the cells that run once are run again is a matter of their names, so that shards agree.
 fn sample(cells: &mut [Planned]) {
     let mut some: Vec<_> = cells
         .iter_mut()
-        .filter(|planned| planned.cell.is_deterministic() && planned.runs > 0)
+        .filter(|planned| planned.cell.is_deterministic() && planned.runs == 1)
         .collect();
     some.sort_by_key(|planned| number(&planned.name()));
     let count = some.len().div_ceil(SAMPLE);

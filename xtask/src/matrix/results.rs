@@ -38,6 +38,13 @@ struct Header {
     plan: String,
 }
 
+impl Header {
+    fn of(plan: &Plan) -> Result<Self> {
+        let text = serde_json::to_string(plan).context("serialize(plan) failed")?;
+        Ok(Self { results: FORMAT, plan: sha256(text.as_bytes()) })
+    }
+}
+
 /// An open results file, ours alone.
 #[derive(Debug)]
 pub(crate) struct Results {
@@ -48,11 +55,8 @@ pub(crate) struct Results {
 impl Results {
     /// Opens the file in `folder`, or makes it, for this plan.
     pub(crate) fn open(folder: &Path, plan: &Plan) -> Result<Self> {
-        let text = serde_json::to_string(plan).context("serialize(plan) failed")?;
-        let header = Header { results: FORMAT, plan: sha256(text.as_bytes()) };
-        let (lines, cells): (_, Vec<CellResult>) =
-            Lines::open(&folder.join(RESULTS), &header, "plan")?;
-        Ok(Self { lines, cells: cells.into_iter().map(|cell| (cell.cell.clone(), cell)).collect() })
+        let (lines, cells) = Lines::open(&folder.join(RESULTS), &Header::of(plan)?, "plan")?;
+        Ok(Self { lines, cells: by_name(cells) })
     }
 
     pub(crate) fn add(&mut self, cell: CellResult) -> Result<()> {
@@ -65,6 +69,15 @@ impl Results {
     pub(crate) fn cells(&self) -> &BTreeMap<String, CellResult> {
         &self.cells
     }
+}
+
+/// What `folder` holds of this plan by now, by the names of the cells.
+pub(crate) fn kept_results(folder: &Path, plan: &Plan) -> Result<BTreeMap<String, CellResult>> {
+    Lines::read(&folder.join(RESULTS), &Header::of(plan)?, "plan").map(by_name)
+}
+
+fn by_name(cells: Vec<CellResult>) -> BTreeMap<String, CellResult> {
+    cells.into_iter().map(|cell| (cell.cell.clone(), cell)).collect()
 }
 
 /// The plan that is kept in `folder`.

@@ -4,7 +4,7 @@
 use super::{finish, place};
 use crate::cli::MatrixMergeArgs;
 use crate::error::Refusal;
-use crate::matrix::{CellResult, PLAN, Plan, Results, kept_plan};
+use crate::matrix::{CellResult, PLAN, Plan, Results, kept_plan, kept_results};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::run::{Folder, copy_folder, write_json};
@@ -18,10 +18,10 @@ type Found<'a> = (&'a Path, &'a CellResult);
 pub(super) fn run(args: &MatrixMergeArgs, paths: &Paths) -> Result<u8> {
     args.views.check()?;
     let plan = common_plan(&args.folders)?;
-    let parts: Vec<(&PathBuf, Results)> = args
+    let parts: Vec<(&PathBuf, BTreeMap<String, CellResult>)> = args
         .folders
         .iter()
-        .map(|folder| Ok((folder, Results::open(folder, &plan)?)))
+        .map(|folder| Ok((folder, kept_results(folder, &plan)?)))
         .collect::<Result<_>>()?;
     let progress = Progress::new();
     let folder = Folder::create_in(args.out.as_deref(), &plan.name, &place::all(paths))?;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &MatrixMergeArgs, paths: &Paths) -> Result<u8> {
         let name = planned.name();
         let found: Vec<Found<'_>> = parts
             .iter()
-            .filter_map(|(folder, part)| Some((folder.as_path(), part.cells().get(&name)?)))
+            .filter_map(|(folder, part)| Some((folder.as_path(), part.get(&name)?)))
             .collect();
         let Some((from, result)) = found.first() else { continue };
         let merged = agreed(result, &found, planned.cell.is_deterministic());
