@@ -1,10 +1,13 @@
-//! The kernels in the cache: `cache/kernels/KEY` with `vmlinuz`, `config`, `modules/` and
+//! The kernels in the cache: `cache/kernels/KEY` with the image, `config`, `modules/` and
 //! `kernel.json`, where KEY is the hash of the packages. `mod.rs` and `debian.rs` call these.
+//!
+//! The image is the `vmlinux` out of the package's `vmlinuz`, if QEMU can enter that: under TCG a
+//! kernel that unpacks itself takes a quarter of a short run.
 
 use super::cache::Cached;
 use super::config::Config;
 use super::siblings::Packages;
-use super::{Kernel, bzimage, deb, modules};
+use super::{Kernel, bzimage, deb, modules, payload, vmlinux};
 use crate::disk;
 use crate::error::Refusal;
 use crate::files;
@@ -20,10 +23,14 @@ use std::path::{Component, Path, PathBuf};
 const LAYOUT: &str = "schedlab kernel 1";
 const TEMPORARY: &str = "unpacking-";
 const SYMBOLS: &str = "System.map";
+const PACKED: &str = "vmlinuz";
+const UNPACKED: &str = "vmlinux";
 
 /// `kernel.json`: what need not be worked out again.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
+    /// The file that is booted.
+    image: String,
     release: String,
     version: String,
     sha256: String,
@@ -38,7 +45,7 @@ pub(super) fn load(key: &str, paths: &Paths) -> Option<Kernel> {
 fn load_from(dir: &Path) -> Option<Kernel> {
     let text = std::fs::read(dir.join("kernel.json")).ok()?;
     let record: Record = serde_json::from_slice(&text).ok()?;
-    let image = dir.join("vmlinuz");
+    let image = dir.join(record.image);
     image.is_file().then(|| Kernel {
         spec: String::new(),
         release: record.release,
@@ -169,8 +176,7 @@ fn fill(dir: &Path, packages: &Packages) -> Result<()> {
     for file in &packages.files {
         deb::unpack(file, dir, &place)?;
     }
-    let image = dir.join("vmlinuz");
-    if !image.is_file() {
+    if !dir.join(PACKED).is_file() {
         let message = format!("package `{}` holds no kernel image", packages.name);
         return Err(Refusal::input(message, "pass a `linux-image-RELEASE` package").into());
     }
@@ -181,19 +187,34 @@ fn fill(dir: &Path, packages: &Packages) -> Result<()> {
     finish(dir, &packages.name)
 }
 
-/// Writes down what the image in the folder is.
+/// Unpacks the image in the folder and writes down what it is.
 fn finish(dir: &Path, package: &str) -> Result<()> {
-    let image = dir.join("vmlinuz");
-    let setup = bzimage::read(&image).with_context(|| format!("package `{package}`"))?;
+    let setup = bzimage::read(&dir.join(PACKED)).with_context(|| format!("package `{package}`"))?;
+    let image = unpack(dir)?;
     let record = Record {
         release: setup.release,
         version: setup.version,
-        sha256: disk::sha256(&image)?,
+        sha256: disk::sha256(&dir.join(image))?,
+        image: image.to_owned(),
         package: package.to_owned(),
     };
     let file = dir.join("kernel.json");
     let text = serde_json::to_vec_pretty(&record).context("serialize(kernel.json) failed")?;
     std::fs::write(&file, text).with_context(|| disk::unwritable(&file))
+}
+
+/// The name of the kernel proper, unpacked beside the image that unpacks itself; or of that one, if
+/// QEMU cannot enter the other.
+fn unpack(dir: &Path) -> Result<&'static str> {
+    let (packed, unpacked) = (dir.join(PACKED), dir.join(UNPACKED));
+    let image = std::fs::read(&packed).with_context(|| disk::unreadable(&packed))?;
+    let Ok(kernel) = payload::unpack(image) else { return Ok(PACKED) };
+    std::fs::write(&unpacked, kernel).with_context(|| disk::unwritable(&unpacked))?;
+    if vmlinux::read(&unpacked).is_ok() {
+        return Ok(UNPACKED);
+    }
+    std::fs::remove_file(&unpacked).with_context(|| disk::unwritable(&unpacked))?;
+    Ok(PACKED)
 }
 
 /// Where a file of the package goes; all that no guest needs is left out.
@@ -207,7 +228,7 @@ fn place(member: &Path) -> Option<PathBuf> {
         .collect();
     let names = names.strip_prefix(&["usr"]).unwrap_or(&names);
     match names {
-        ["boot", name] if name.starts_with("vmlinuz-") => Some("vmlinuz".into()),
+        ["boot", name] if name.starts_with("vmlinuz-") => Some(PACKED.into()),
         ["boot", name] if name.starts_with("config-") => Some("config".into()),
         ["lib", "modules", _, name @ ("vmlinuz" | "config")] => Some(name.into()),
         ["lib", "modules", _, "modules.builtin"] => Some("modules/modules.builtin".into()),
@@ -263,6 +284,22 @@ mod tests {
         assert_eq!(unpacked(&packages, &paths, &progress).unwrap().0, key);
         let again = load(&key, &paths).unwrap().image;
         assert_eq!(std::fs::metadata(again).unwrap().modified().unwrap(), seen);
+    }
+
+    #[test]
+    fn the_image_is_the_unpacked_kernel_where_qemu_can_enter_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, progress) = (paths(dir.path()), Progress::new());
+        for (folder, note, used) in [("pvh", 18, UNPACKED), ("none", 17, PACKED)] {
+            let folder = dir.path().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            let image = payload::fake(&vmlinux::fake(note));
+            let packages = packages(&folder, &[("./boot/vmlinuz-6.1.0-test", &image)]);
+            let (_, kernel) = unpacked(&packages, &paths, &progress).unwrap();
+            assert!(kernel.image.ends_with(used), "{}", kernel.image.display());
+            assert_eq!(kernel.sha256, disk::sha256(&kernel.image).unwrap());
+            assert_eq!(kernel.release, "6.1.0-test");
+        }
     }
 
     #[test]

@@ -71,18 +71,24 @@ fn has_pvh_entry<'data>(elf: &ElfFile64<'data, Endianness, impl ReadRef<'data>>)
 }
 
 #[cfg(test)]
+const RODATA: &[u8] = b"%s version %s\0Linux version \0Linux version 7.3.4-mine \
+    (me@here) (gcc 15.1, ld 2.44) #2 SMP PREEMPT Wed Nov 25 2026\n\0more";
+
+/// A kernel with a note of this kind, for the tests of this folder.
+#[cfg(test)]
+pub(super) fn fake(note: u8) -> Vec<u8> {
+    use super::fixture::{SHT_NOTE, SHT_PROGBITS, elf};
+    // Owner and description are padded to four bytes.
+    let head = [4, 0, 0, 0, 4, 0, 0, 0, note, 0, 0, 0];
+    let note = [&head, &b"Xen\0"[..], &[0, 0, 0, 1]].concat();
+    elf(&[(".rodata", SHT_PROGBITS, RODATA), (".notes", SHT_NOTE, &note)])
+}
+
+#[cfg(test)]
 mod tests {
     use super::super::fixture::{SHT_NOTE, SHT_PROGBITS, elf};
     use super::*;
     use crate::error::{exit, exit_code, render};
-
-    const RODATA: &[u8] = b"%s version %s\0Linux version \0Linux version 7.3.4-mine \
-        (me@here) (gcc 15.1, ld 2.44) #2 SMP PREEMPT Wed Nov 25 2026\n\0more";
-
-    /// Owner and description are padded to four bytes.
-    fn note(kind: u8) -> Vec<u8> {
-        [&[4, 0, 0, 0, 4, 0, 0, 0, kind, 0, 0, 0], &b"Xen\0"[..], &[0, 0, 0, 1]].concat()
-    }
 
     fn refusal(bytes: &[u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
@@ -99,8 +105,7 @@ mod tests {
 
     #[test]
     fn a_kernel_with_an_entry_says_which_one_it_is() {
-        let kernel = elf(&[(".rodata", SHT_PROGBITS, RODATA), (".notes", SHT_NOTE, &note(18))]);
-        let setup = refusal(&kernel);
+        let setup = refusal(&fake(18));
         let want = Setup {
             release: "7.3.4-mine".to_owned(),
             version: "(me@here) #2 SMP PREEMPT Wed Nov 25 2026".to_owned(),
@@ -110,8 +115,8 @@ mod tests {
 
     #[test]
     fn what_qemu_cannot_enter_is_refused_with_the_option() {
-        for notes in [&note(17), &b"\0"[..]] {
-            let kernel = elf(&[(".rodata", SHT_PROGBITS, RODATA), (".notes", SHT_NOTE, notes)]);
+        let torn = elf(&[(".rodata", SHT_PROGBITS, RODATA), (".notes", SHT_NOTE, b"\0")]);
+        for kernel in [fake(17), torn] {
             assert!(refusal(&kernel).contains("CONFIG_PVH=y"));
         }
     }

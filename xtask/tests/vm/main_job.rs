@@ -94,7 +94,7 @@ fn a_bare_image_without_modules_uses_a_file() {
     let image = first.json("host.json")["kernel_image"].as_str().unwrap().to_owned();
     // A folder of its own, so that nothing lies beside it.
     let dir = tempfile::tempdir().unwrap();
-    let bare = dir.path().join("bzImage");
+    let bare = dir.path().join("image");
     std::fs::copy(image, &bare).unwrap();
     let run = Vm::new(&scenario("io.json")).args(["--kernel", bare.to_str().unwrap()]).run();
     let report = run.expect("pass", 0);

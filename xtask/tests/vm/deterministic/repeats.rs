@@ -121,7 +121,7 @@ fn a_kernel_without_null_blk_uses_a_file_and_says_so() {
     let first = deterministic(MIXED, &["--disk", "none"]).run();
     assert_eq!(first.expect("pass", 0)["totals"]["io"], "/tmp");
     let bare = tempfile::tempdir().unwrap();
-    let image = bare.path().join("bzImage");
+    let image = bare.path().join("image");
     std::fs::copy(first.json("host.json")["kernel_image"].as_str().unwrap(), &image).unwrap();
     let run = deterministic(MIXED, &["--kernel", image.to_str().unwrap()]).run();
     let report = run.expect("pass", 0);
