@@ -35,6 +35,14 @@ enum Moves {
     Perf(Migrations),
 }
 
+/// What is read before the wall clock at the end, so that it is within the wall time, whatever
+/// comes between.
+#[derive(Debug)]
+pub(crate) struct Now {
+    cpu_ns: u64,
+    schedstat: Result<SchedStat, String>,
+}
+
 /// `sched_info` of /proc/PID/task/TID/schedstat.
 #[derive(Debug, Clone, Copy)]
 struct SchedStat {
@@ -52,17 +60,21 @@ impl Counters {
         }
     }
 
-    /// Leaves out the sleep at the start gate; the wait for a CPU after it stays in.
-    pub(crate) fn forget_the_gate(&mut self) {
+    /// Leaves out what came before the start gate opened at `opened_ns`; the wait for a CPU after
+    /// that stays in.
+    pub(crate) fn forget_the_gate(&mut self, opened_ns: u64) {
         self.usage = thread_usage();
+        self.schedstat = both(self.schedstat.clone(), SchedStat::read()).map(|(was, is)| {
+            let passed_ns = clock::monotonic_ns().saturating_sub(opened_ns);
+            was.at_the_gate(is, passed_ns)
+        });
         self.cpu_ns = clock::thread_cpu_ns();
     }
 
-    /// Fills in what has been counted since [`Self::begin`]; `cpu_now_ns` is the thread's CPU time.
-    /// `moves_seen` are the moves between CPUs that the worker itself came across, for kernels that
-    /// count none for it.
-    pub(crate) fn end(&self, cpu_now_ns: u64, moves_seen: u64, report: &mut WorkerReport) {
-        let cpu_ns = cpu_now_ns.saturating_sub(self.cpu_ns);
+    /// Fills in what has been counted since [`Self::begin`]. `moves_seen` are the moves between
+    /// CPUs that the worker itself came across, for kernels that count none for it.
+    pub(crate) fn end(&self, now: Now, moves_seen: u64, report: &mut WorkerReport) {
+        let cpu_ns = now.cpu_ns.saturating_sub(self.cpu_ns);
         report.cpu_time_ns = Some(cpu_ns);
         report.off_cpu_ns = Some(report.wall_time_ns.saturating_sub(cpu_ns));
         let missing = &mut report.unavailable;
@@ -73,7 +85,7 @@ impl Counters {
             report.minor_faults = Some(is.minor_faults - was.minor_faults);
             report.major_faults = Some(is.major_faults - was.major_faults);
         }
-        let stat = both(self.schedstat.clone(), SchedStat::read());
+        let stat = both(self.schedstat.clone(), now.schedstat);
         if let Some((was, is)) = known(stat, &["run_delay_ns", "timeslices"], missing) {
             report.run_delay_ns = Some(is.run_delay_ns - was.run_delay_ns);
             report.timeslices = Some(is.timeslices - was.timeslices);
@@ -87,6 +99,12 @@ impl Counters {
         report.counted_by = [("switches", SWITCHES.into()), ("migrations", source)]
             .map(|(counter, by)| (counter.to_owned(), by))
             .into();
+    }
+}
+
+impl Now {
+    pub(crate) fn read() -> Self {
+        Self { cpu_ns: clock::thread_cpu_ns(), schedstat: SchedStat::read() }
     }
 }
 
@@ -132,6 +150,16 @@ impl SchedStat {
         Self::parse(&text).ok_or_else(|| format!("{PATH} holds `{}`", text.trim()))
     }
 
+    /// The baseline of one that read `self` before the gate and `is` in its first turn after it,
+    /// `passed_ns` after it opened: it may have waited for a CPU on the way to the gate too.
+    fn at_the_gate(self, is: Self, passed_ns: u64) -> Self {
+        let waited_ns = is.run_delay_ns.saturating_sub(self.run_delay_ns).min(passed_ns);
+        Self {
+            run_delay_ns: is.run_delay_ns - waited_ns,
+            timeslices: is.timeslices.saturating_sub(1).max(self.timeslices),
+        }
+    }
+
     /// Three numbers: time on a CPU, time waiting for one, times put on one.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split_whitespace().skip(1).map(str::parse);
@@ -169,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn only_the_wait_after_the_gate_is_counted() {
+        let stat = |run_delay_ns, timeslices| SchedStat { run_delay_ns, timeslices };
+        let at_the_gate = |passed_ns| {
+            let base = stat(100, 2).at_the_gate(stat(160, 5), passed_ns);
+            (base.run_delay_ns, base.timeslices)
+        };
+        // 60 ns of waiting since the first reading, in a gate that opened 1,000 or 40 ns ago.
+        assert_eq!(at_the_gate(1_000), (100, 4));
+        assert_eq!(at_the_gate(40), (120, 4));
+        let unmoved = stat(100, 2).at_the_gate(stat(100, 2), 40);
+        assert_eq!((unmoved.run_delay_ns, unmoved.timeslices), (100, 2));
+    }
+
+    #[test]
     fn migrations_are_found_in_the_sched_file() {
         let text = "init (1, #threads: 1)\n---\nse.sum_exec_runtime   :   12.5\n\
                     se.nr_migrations                             :                   42\n";
@@ -185,7 +227,7 @@ mod tests {
             migrations: Err("perf_event_open failed: EACCES".into()),
         };
         let mut report = WorkerReport::default();
-        counters.end(clock::thread_cpu_ns(), 3, &mut report);
+        counters.end(Now::read(), 3, &mut report);
         assert_eq!((report.voluntary_switches, report.run_delay_ns), (None, None));
         assert_eq!(report.unavailable["run_delay_ns"], "no schedstat");
         assert_eq!(report.unavailable["involuntary_switches"], Errno::PERM.to_string());

@@ -4,7 +4,7 @@
 use super::Worker;
 use crate::clock;
 use crate::config::{SchedPolicy, current_policy};
-use crate::counters::known;
+use crate::counters::{Now, known};
 use crate::nodes;
 use crate::report::WorkerReport;
 use crate::settings;
@@ -21,11 +21,10 @@ impl Worker<'_> {
         if self.closed.is_some() {
             return;
         }
-        // In this order the CPU time is within the wall time, whatever comes between.
-        let cpu_now_ns = clock::thread_cpu_ns();
+        let now = Now::read();
         let wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
         let mut report = WorkerReport { wall_time_ns, ..WorkerReport::default() };
-        self.counters.end(cpu_now_ns, self.moves_seen, &mut report);
+        self.counters.end(now, self.moves_seen, &mut report);
         let pages = known(pages_of_process(), &["numa_pages"], &mut report.unavailable);
         report.numa_pages = by_name(pages.unwrap_or_default());
         self.closed = Some(Box::new(report));

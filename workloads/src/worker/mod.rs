@@ -176,7 +176,7 @@ impl<'a> Worker<'a> {
     /// The gate is open: what passes from `from_ns` on is measured, the wait for a first turn on a
     /// CPU included.
     pub(crate) fn begin(&mut self, from_ns: u64) {
-        self.counters.forget_the_gate();
+        self.counters.forget_the_gate(from_ns);
         self.phase = self.seat.control.phase.load(Relaxed);
         self.started_ns = from_ns;
         self.seen_ns = self.started_ns;

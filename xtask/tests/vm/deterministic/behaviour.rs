@@ -29,6 +29,18 @@ fn spinners_share_one_cpu_by_preemption_alone() {
 }
 
 #[test]
+fn time_on_a_cpu_and_waiting_for_one_are_within_the_wall_time() {
+    let report = run(&workload(16, "\"SpinWait\""), &["--cpus", "2"]);
+    for worker in report["workers"].as_array().unwrap() {
+        let ns = |field: &str| worker[field].as_u64().unwrap();
+        let (sum, wall) = (ns("cpu_time_ns") + ns("run_delay_ns"), ns("wall_time_ns"));
+        // The scheduler's clock is not slewed as the wall clock is, by up to 500 ppm.
+        assert!(sum <= wall + wall / 2_000, "{sum} of {wall}: {worker}");
+        assert!(sum > wall * 95 / 100, "{sum} of {wall}: {worker}");
+    }
+}
+
+#[test]
 fn a_lone_pair_switches_once_an_iteration() {
     for work_type in [r#"{"PipeIo":{"burst_iters":0}}"#, r#"{"FutexPingPong":{"spin_iters":0}}"#] {
         let report = run(&workload(2, work_type), &["--cpus", "1"]);
