@@ -169,3 +169,15 @@ pub(crate) fn of_workers(report: &Value, field: &str) -> Vec<u64> {
     let workers = report["workers"].as_array().unwrap();
     workers.iter().map(|w| w[field].as_u64().unwrap_or_else(|| panic!("{field} in {w}"))).collect()
 }
+
+/// What `kernel check` says of the default kernel.
+pub(crate) fn default_kernel() -> Value {
+    let output = Command::new(XTASK).args(["kernel", "check", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The bzImage of the package, which the default kernel was unpacked from.
+pub(crate) fn bzimage(kernel: &Value) -> PathBuf {
+    Path::new(kernel["image"].as_str().unwrap()).with_file_name("vmlinuz")
+}

@@ -1,7 +1,7 @@
 //! Kernels as users have them: one that unpacks itself, in a build tree, one that cannot boot our
 //! guest. Made from the default kernel.
 
-use crate::bench::{Vm, xtask};
+use crate::bench::{Vm, bzimage, default_kernel, xtask};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,20 +9,8 @@ use tempfile::TempDir;
 
 const SHORT: &str = r#"{"duration":"100ms"}"#;
 
-/// What `kernel check` says of the default kernel.
-fn default_kernel() -> Value {
-    let output = Command::new(xtask()).args(["kernel", "check", "--json"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 fn file(kernel: &Value, field: &str) -> PathBuf {
     kernel[field].as_str().unwrap().into()
-}
-
-/// The bzImage of the package, which the default kernel was unpacked from.
-fn bzimage(kernel: &Value) -> PathBuf {
-    file(kernel, "image").with_file_name("vmlinuz")
 }
 
 /// A build tree with the default kernel in it, and its configuration less `option`.
