@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 use std::io::{Read, Write as _};
 use tar::EntryType;
 
-/// Kernels and images are compressed already.
+/// A higher one takes several times as long and wins little: an initramfs is compressed already, and a
+/// kernel may be.
 const LEVEL: i32 = 9;
 /// A window of 32 MiB, several times that of [`LEVEL`]: what a decoder may ask of the memory.
 const LARGEST_WINDOW_LOG: u32 = 25;
