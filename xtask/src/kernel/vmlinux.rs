@@ -1,6 +1,6 @@
 //! An uncompressed kernel, `vmlinux` of a build: which kernel is it, and can QEMU enter it? QEMU
-//! boots an ELF file by the PVH protocol (Documentation/virt, `CONFIG_PVH`). `image.rs` calls
-//! [`read`], `config.rs` asks for what is built in.
+//! boots an ELF file by the PVH protocol (Documentation/virt, `CONFIG_PVH`). `image.rs` and
+//! `store.rs` call [`read`], `config.rs` asks for what is built in.
 
 use super::bzimage::Setup;
 use crate::disk;

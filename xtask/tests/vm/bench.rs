@@ -132,7 +132,7 @@ pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Builds an example of guest-init as guest-init is built, once.
+/// Builds the init of the tests as guest-init is built; Cargo knows whether it is up to date.
 fn test_init() -> PathBuf {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -177,7 +177,12 @@ pub(crate) fn default_kernel() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// The file that `kernel check` names there.
+pub(crate) fn file(kernel: &Value, field: &str) -> PathBuf {
+    kernel[field].as_str().unwrap().into()
+}
+
 /// The bzImage of the package, which the default kernel was unpacked from.
 pub(crate) fn bzimage(kernel: &Value) -> PathBuf {
-    Path::new(kernel["image"].as_str().unwrap()).with_file_name("vmlinuz")
+    file(kernel, "image").with_file_name("vmlinuz")
 }

@@ -1,17 +1,13 @@
 //! Kernels as users have them: one that unpacks itself, in a build tree, one that cannot boot our
 //! guest. Made from the default kernel.
 
-use crate::bench::{Vm, bzimage, default_kernel, xtask};
+use crate::bench::{Vm, bzimage, default_kernel, file, xtask};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const SHORT: &str = r#"{"duration":"100ms"}"#;
-
-fn file(kernel: &Value, field: &str) -> PathBuf {
-    kernel[field].as_str().unwrap().into()
-}
 
 /// A build tree with the default kernel in it, and its configuration less `option`.
 fn tree(kernel: &Value, option: &str) -> TempDir {

@@ -1,6 +1,6 @@
 //! The main job on a new kernel, an old one whose drivers are modules, and a bare image.
 
-use crate::bench::{Run, Vm, bzimage, default_kernel, of_workers};
+use crate::bench::{Run, Vm, bzimage, default_kernel, file, of_workers};
 use serde_json::Value;
 use std::path::Path;
 
@@ -90,12 +90,10 @@ fn io_really_writes_the_disk() {
 
 #[test]
 fn a_bare_image_without_modules_uses_a_file() {
-    let first = Vm::new("{\"duration\":\"100ms\"}").run();
-    let image = first.json("host.json")["kernel_image"].as_str().unwrap().to_owned();
     // A folder of its own, so that nothing lies beside it.
     let dir = tempfile::tempdir().unwrap();
     let bare = dir.path().join("image");
-    std::fs::copy(image, &bare).unwrap();
+    std::fs::copy(file(&default_kernel(), "image"), &bare).unwrap();
     let run = Vm::new(&scenario("io.json")).args(["--kernel", bare.to_str().unwrap()]).run();
     let report = run.expect("pass", 0);
     let host = run.json("host.json");
@@ -159,7 +157,7 @@ fn discover(image: &Path, args: &[&str]) -> (Run, Run) {
 
 #[test]
 fn auto_ends_in_a_guest_that_lives_and_learns_only_once() {
-    discover(Path::new(default_kernel()["image"].as_str().unwrap()), &[]);
+    discover(&file(&default_kernel(), "image"), &[]);
 }
 
 #[test]
