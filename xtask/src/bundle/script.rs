@@ -86,7 +86,7 @@ pub(super) fn write(manifest: &Manifest, guest: &Guest) -> String {
     for word in lines(arguments(guest)) {
         text.push_str(&format!("    {word} \\\n"));
     }
-    text.push_str("    </dev/null >qmp.log\n");
+    text.push_str("    </dev/null >monitor.log\n");
     text.push_str(&ending(manifest));
     text
 }

@@ -3,6 +3,7 @@
 
 use super::accel::Accel;
 use super::layout::Layout;
+use super::monitor::Monitor;
 use super::turns;
 use guest_init::proto::serial;
 use std::path::PathBuf;
@@ -26,6 +27,12 @@ pub(crate) struct Guest {
     /// The scenario's disk, read-only.
     pub(crate) scenario_disk: Option<DiskFile>,
     pub(crate) gdb: Option<Gdb>,
+}
+
+impl Guest {
+    pub(crate) fn monitor(&self) -> Monitor {
+        if self.icount_shift.is_some() { Monitor::Human } else { Monitor::Qmp }
+    }
 }
 
 /// A port on [`GDB_HOST`] for a debugger.
@@ -71,7 +78,7 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
         acceleration(guest),
         virtual_time(guest),
         processors(guest),
-        control(),
+        control(guest),
         debugger(guest),
         serial_ports(guest),
         disks(guest),
@@ -135,9 +142,10 @@ fn virtual_time(guest: &Guest) -> Vec<String> {
     strings(&["-icount", &icount, "-rtc", rtc, "-seed", "1"])
 }
 
-/// QMP on standard input and output: no socket, no path, gone with the process.
-fn control() -> Vec<String> {
-    strings(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"])
+/// On standard input and output: no socket, no path, gone with the process.
+fn control(guest: &Guest) -> Vec<String> {
+    let mode = format!("chardev=monitor,mode={}", guest.monitor().mode());
+    strings(&["-chardev", "stdio,id=monitor,signal=off", "-mon", &mode])
 }
 
 /// ttyS0 is the kernel's console, ttyS1 carries frames and nothing else.
@@ -234,8 +242,8 @@ mod tests {
         -cpu max
         -smp cpus=2,sockets=1,dies=1,cores=2,threads=1
         -m 512M
-        -chardev stdio,id=qmp,signal=off
-        -mon chardev=qmp,mode=control
+        -chardev stdio,id=monitor,signal=off
+        -mon chardev=monitor,mode=control
         -chardev file,id=console,path=/run/console.log
         -serial chardev:console
         -chardev file,id=frames,path=/run/frames.log

@@ -14,8 +14,8 @@ mod numa;
 mod topology;
 mod written;
 
+mod monitor;
 mod process;
-mod qmp;
 mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
@@ -24,8 +24,8 @@ pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;
 pub(crate) use machine::{MachineArgs, MachineTexts};
+pub(crate) use monitor::{Command, Notice};
 pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
-pub(crate) use qmp::{Command, Notice};
 pub(crate) use turns::{check as check_turns, kernel_argument};
 pub(crate) use written::MachineRecord;

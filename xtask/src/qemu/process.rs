@@ -1,8 +1,8 @@
-//! A running QEMU: started with pipes for QMP and its complaints, ended with us. Called by
+//! A running QEMU: started with pipes for its monitor and its complaints, ended with us. Called by
 //! `run::watch`.
 
 use super::host_cpu::HostCpu;
-use super::qmp::{Command, Notice, parse};
+use super::monitor::{Command, Monitor, Notice};
 use super::turns::EXPECTED_COMPLAINT;
 use crate::error::Refusal;
 use crate::sys::die_with_parent;
@@ -27,6 +27,7 @@ pub(crate) enum QemuEnd {
 #[derive(Debug)]
 pub(crate) struct Qemu {
     child: Child,
+    monitor: Monitor,
     pidfd: OwnedFd,
     commands: ChildStdin,
     notices: Pipe,
@@ -67,7 +68,11 @@ fn command() -> std::process::Command {
 
 impl Qemu {
     /// Starts QEMU, on one CPU if that is given; it is killed should this thread end first.
-    pub(crate) fn start(arguments: &[String], cpu: Option<&HostCpu>) -> Result<Self> {
+    pub(crate) fn start(
+        arguments: &[String],
+        monitor: Monitor,
+        cpu: Option<&HostCpu>,
+    ) -> Result<Self> {
         let mut command = command();
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -82,6 +87,7 @@ impl Qemu {
         Ok(Self {
             pidfd: pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open(QEMU) failed")?,
             child,
+            monitor,
             commands,
             notices: Pipe::new(notices.into())?,
             complaints: Pipe::new(complaints.into())?,
@@ -104,7 +110,7 @@ impl Qemu {
 
     /// A QEMU that is gone does not hear it, and `ended` will say so.
     fn send(&mut self, command: Command) {
-        let _ = self.commands.write_all(command.line().as_bytes());
+        let _ = self.commands.write_all(self.monitor.line(command).as_bytes());
     }
 
     /// What QEMU has said since the last call.
@@ -112,10 +118,10 @@ impl Qemu {
         self.notices.read_available();
         // Read in passing, so that QEMU never blocks on a full pipe.
         self.complaints.read_available();
-        let text = &mut self.notices.text;
+        let (text, monitor) = (&mut self.notices.text, self.monitor);
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = text.drain(..whole).collect();
-        String::from_utf8_lossy(&lines).lines().filter_map(parse).collect()
+        String::from_utf8_lossy(&lines).lines().filter_map(|line| monitor.parse(line)).collect()
     }
 
     /// Everything QEMU has complained about so far.

@@ -9,7 +9,7 @@ use crate::error::Refusal;
 use anyhow::Result;
 
 /// How long a turn may last, in the guest's time.
-const TURN_US: u32 = 100;
+const TURN_US: u32 = 200;
 
 /// CPUs, memory and nodes. Between any two vCPUs there is one more that never starts, whose turns
 /// nobody misses: QEMU takes them in the order of their creation. They are in sockets of their own
@@ -78,7 +78,7 @@ mod tests {
         -device max-x86_64-cpu,socket-id=0,die-id=0,core-id=0,thread-id=2
         -m 512M
         -netdev hubport,id=nowhere,hubid=0
-        -object filter-buffer,id=beat,netdev=nowhere,interval=100
+        -object filter-buffer,id=beat,netdev=nowhere,interval=200
         ");
     }
 

@@ -25,8 +25,6 @@ pub(crate) struct Limits {
     pub(crate) silence: Duration,
     /// From the last frame, a panic or an NMI to QEMU's end.
     pub(crate) grace: Duration,
-    /// Whether QEMU hears nothing while the guest may still be whole.
-    pub(crate) undisturbed: bool,
     /// The guest's time at which it is stopped.
     pub(crate) until: Option<Duration>,
 }
@@ -50,7 +48,6 @@ impl Limits {
                 run: run * 4 + seconds(60) + each(100),
                 silence: seconds(15),
                 grace: seconds(5),
-                undisturbed: false,
                 until: None,
             },
             (Accel::Kvm, _) => Self {
@@ -58,7 +55,6 @@ impl Limits {
                 run: run * 2 + seconds(20) + each(10),
                 silence: seconds(5),
                 grace: seconds(5),
-                undisturbed: false,
                 until: None,
             },
         }
@@ -77,7 +73,7 @@ impl Limits {
     /// For a guest that somebody stops and looks into.
     pub(crate) fn none() -> Self {
         let [boot, run, silence, grace] = [Duration::from_secs(u32::MAX.into()); 4];
-        Self { boot, run, silence, grace, undisturbed: true, until: None }
+        Self { boot, run, silence, grace, until: None }
     }
 
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
@@ -89,7 +85,6 @@ impl Limits {
             run: second.mul_f64(run.as_secs_f64()) + Duration::from_secs(120) + workers,
             silence: second / BEATS + Duration::from_secs(30),
             grace: Duration::from_secs(60),
-            undisturbed: true,
             until: None,
         }
     }

@@ -1,4 +1,4 @@
-//! Watches a guest from QEMU's start to its end: reads both serial ports and QMP, applies the
+//! Watches a guest from QEMU's start to its end: reads both serial ports and the monitor, applies the
 //! limits, and makes a guest that went silent show where it is. Called by `cmd::vm`.
 
 use super::console::Console;
@@ -121,7 +121,7 @@ impl<'a> Watch<'a> {
         progress: &'a Progress,
     ) -> Result<Self> {
         let started = Instant::now();
-        let qemu = Qemu::start(&arguments(guest), cpu)?;
+        let qemu = Qemu::start(&arguments(guest), guest.monitor(), cpu)?;
         progress.update("booting");
         let seen = Observed {
             stop: Stop::Finished,
@@ -185,7 +185,6 @@ impl<'a> Watch<'a> {
         }
         for notice in self.qemu.notices() {
             match notice {
-                Notice::Ready if self.limits.undisturbed && self.clock.is_none() => {}
                 Notice::Ready => self.qemu.negotiate(),
                 Notice::Timer(timer) => self.take_time(timer),
                 Notice::Stopped if self.seen.stopped_at_s.is_some() => {
