@@ -7,6 +7,7 @@ use super::monitor::Monitor;
 use super::turns;
 use guest_init::proto::serial;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that shapes the virtual machine.
 #[derive(Debug, Clone)]
@@ -27,11 +28,14 @@ pub(crate) struct Guest {
     /// The scenario's disk, read-only.
     pub(crate) scenario_disk: Option<DiskFile>,
     pub(crate) gdb: Option<Gdb>,
+    /// The guest's time at which it is stopped.
+    pub(crate) until: Option<Duration>,
 }
 
 impl Guest {
     pub(crate) fn monitor(&self) -> Monitor {
-        if self.icount_shift.is_some() { Monitor::Human } else { Monitor::Qmp }
+        let is_undisturbed = self.icount_shift.is_some() && self.until.is_none();
+        if is_undisturbed { Monitor::Human } else { Monitor::Qmp }
     }
 }
 
@@ -222,6 +226,7 @@ mod tests {
             disk: None,
             scenario_disk: None,
             gdb: None,
+            until: None,
         }
     }
 

@@ -108,6 +108,7 @@ impl BootRecord {
             disk: file(matches!(self.disk, Disk::Scratch { .. } | Disk::Image { .. })),
             scenario_disk: file(self.scenario_via == ConfigVia::Disk),
             gdb: None,
+            until: None,
         }))
     }
 }
@@ -125,6 +126,7 @@ fn portable(guest: &Guest) -> Guest {
         disk: named(&guest.disk, "disk.img"),
         scenario_disk: named(&guest.scenario_disk, "../scenario.img"),
         gdb: None,
+        until: None,
         ..guest.clone()
     }
 }

@@ -25,8 +25,6 @@ pub(crate) struct Limits {
     pub(crate) silence: Duration,
     /// From the last frame, a panic or an NMI to QEMU's end.
     pub(crate) grace: Duration,
-    /// The guest's time at which it is stopped.
-    pub(crate) until: Option<Duration>,
 }
 
 impl Limits {
@@ -48,14 +46,12 @@ impl Limits {
                 run: run * 4 + seconds(60) + each(100),
                 silence: seconds(15),
                 grace: seconds(5),
-                until: None,
             },
             (Accel::Kvm, _) => Self {
                 boot: seconds(30),
                 run: run * 2 + seconds(20) + each(10),
                 silence: seconds(5),
                 grace: seconds(5),
-                until: None,
             },
         }
     }
@@ -73,7 +69,7 @@ impl Limits {
     /// For a guest that somebody stops and looks into.
     pub(crate) fn none() -> Self {
         let [boot, run, silence, grace] = [Duration::from_secs(u32::MAX.into()); 4];
-        Self { boot, run, silence, grace, until: None }
+        Self { boot, run, silence, grace }
     }
 
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
@@ -85,7 +81,6 @@ impl Limits {
             run: second.mul_f64(run.as_secs_f64()) + Duration::from_secs(120) + workers,
             silence: second / BEATS + Duration::from_secs(30),
             grace: Duration::from_secs(60),
-            until: None,
         }
     }
 }

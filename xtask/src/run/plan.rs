@@ -161,6 +161,7 @@ impl BootPlan {
             disk: self.disk.attach(folder)?,
             scenario_disk,
             gdb: None,
+            until: None,
         })
     }
 

@@ -155,7 +155,7 @@ impl<'a> Watch<'a> {
             started,
             last_frame: started,
             closing: None,
-            clock: limits.until.map(GuestClock::new),
+            clock: guest.until.map(GuestClock::new),
             is_debugged: guest.gdb.is_some(),
             seen,
         })

@@ -16,7 +16,6 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 /// Where gdb users look first.
 const GDB_PORT: u16 = 1234;
@@ -37,10 +36,11 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let decision = accelerator(bundle.manifest.boot.accel, paths);
     let accel = decision.accel;
     let facts = vm::host_facts(&plan, &qemu, &decision);
-    let guest = Guest { gdb: gdb(args)?, ..bundle.guest(&plan, accel, &folder)? };
+    let guest =
+        Guest { gdb: gdb(args)?, until: args.until, ..bundle.guest(&plan, accel, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     folder.write_json("host.json", &facts)?;
-    let seen = boot(&bundle, &plan, &guest, args.until, interrupted, &progress)?;
+    let seen = boot(&bundle, &plan, &guest, interrupted, &progress)?;
     let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
     let report = vm::finish(&plan, accel, facts, seen, &folder, &progress)?;
     drop(progress);
@@ -140,7 +140,6 @@ fn boot(
     bundle: &Bundle,
     plan: &BootPlan,
     guest: &Guest,
-    until: Option<Duration>,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
@@ -152,7 +151,6 @@ fn boot(
         let when = if is_awaited { "now" } else { "once the guest is stopped" };
         progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
     }
-    let limits = Limits { until, ..limits };
     watch(guest, plan.host_cpu(), limits, Console::new(allowed, false), interrupted, progress)
 }
 
