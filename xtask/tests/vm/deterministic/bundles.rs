@@ -11,6 +11,10 @@ const SMALL: &str = r#"{"name":"small","duration":"100ms","seed":1,
 const FAILS: &str = r#"{"name":"fails","duration":"100ms","seed":1,
     "workload":{"num_workers":2,"work_type":"FutexPingPong"},"expect":{"wake_p99":"1ns"}}"#;
 
+/// Workers that leave no CPU to PID 1, where the kernel lets real-time tasks have everything.
+const HANGS: &str = r#"{"name":"hangs","duration":"60s","seed":1,
+    "workload":{"num_workers":2,"work_type":"SpinWait","sched_policy":{"Fifo":99}}}"#;
+
 fn recorded(scenario: &str, verdict: &str, code: i32) -> Run {
     let run = Vm::deterministic(scenario).run();
     run.expect(verdict, code);
@@ -83,6 +87,17 @@ fn a_bundle_without_its_kernel_is_small_and_knows_it_by_its_hash() {
     replay(&file, &["--kernel", "trixie-backports"], "reproduced exactly: pass", 0);
     let other = replay(&file, &["--kernel", "bookworm"], "reproduced: pass", 0);
     assert!(other.contains("why it may differ: another kernel: Linux 6.1"), "{other}");
+}
+
+#[test]
+fn a_hang_is_reproduced_though_the_host_ends_it() {
+    let throttling_off = ["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"];
+    let run = Vm::deterministic(HANGS).args(throttling_off).run();
+    run.expect("hang", 4);
+    let console = run.text("console.log");
+    assert!(console.contains("NMI backtrace") && console.contains("Call Trace"), "{console}");
+    let text = replay(&pack(&run, &[]), &[], "reproduced: hang, with the same checks", 0);
+    assert!(text.contains("the host ended the guest, at an instant of its own"), "{text}");
 }
 
 #[test]
