@@ -1,5 +1,6 @@
 //! The kernel proper in an image: a bzImage is a loader and a compressed vmlinux
-//! (Documentation/arch/x86/boot.rst, `payload_offset`). `config.rs` reads what is in it, `store.rs` keeps it.
+//! (Documentation/arch/x86/boot.rst, `payload_offset`). `config.rs` reads what is in it,
+//! `store.rs` keeps it.
 
 use super::{bzimage, deb};
 use anyhow::{Context as _, Result, bail, ensure};

@@ -33,6 +33,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
+    /// The quick one for a guest whose turns are timers, unless its time is asked for all along.
     pub(crate) fn monitor(&self) -> Monitor {
         let is_undisturbed = self.icount_shift.is_some() && self.until.is_none();
         if is_undisturbed { Monitor::Human } else { Monitor::Qmp }
@@ -290,6 +291,10 @@ mod tests {
         assert!(text.contains("-accel tcg,thread=single,tb-size=512\n"), "{text}");
         assert!(text.contains("-icount shift=3,sleep=off\n-rtc base=2020-01-01"), "{text}");
         assert!(text.contains("-cpu max,-rdrand,-rdseed\n"), "{text}");
+        assert!(text.contains("-mon chardev=monitor,mode=readline\n"), "{text}");
+        let until = Some(Duration::from_secs(1));
+        let stopped = shown(&Guest { until, ..guest.clone() });
+        assert!(stopped.contains("-mon chardev=monitor,mode=control\n"), "{stopped}");
         let named = shown(&Guest { cpu_model: Some("EPYC".into()), ..guest });
         assert!(named.contains("-cpu EPYC,-rdrand,-rdseed\n"), "{named}");
     }
