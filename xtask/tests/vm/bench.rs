@@ -1,6 +1,8 @@
 //! Runs `xtask vm` and reads what it leaves behind.
 
 use serde_json::Value;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -44,7 +46,7 @@ impl Vm {
         self
     }
 
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
@@ -61,21 +63,25 @@ impl Vm {
         Run::new(output, self.dir)
     }
 
-    /// Starts the command, calls `meddle` with its process id once stderr shows `cue`, and waits.
-    pub(crate) fn run_and(mut self, cue: &str, meddle: impl FnOnce(u32)) -> Run {
-        use std::io::{BufRead as _, BufReader, Read as _};
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child: Child = self.command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut stderr = String::new();
-        while !stderr.contains(cue) {
-            assert!(lines.read_line(&mut stderr).unwrap() > 0, "no `{cue}` in: {stderr}");
-        }
-        meddle(child.id());
-        lines.read_to_string(&mut stderr).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Run::new(Output { stderr: stderr.into_bytes(), ..output }, self.dir)
+    pub(crate) fn run_and(self, cue: &str, meddle: impl FnOnce(u32)) -> Run {
+        Run::new(run_and(self.command, cue, meddle), self.dir)
     }
+}
+
+/// Starts `command`, calls `meddle` with its process id once stderr shows `cue`, and waits.
+pub(crate) fn run_and(mut command: Command, cue: &str, meddle: impl FnOnce(u32)) -> Output {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child: Child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut stderr = String::new();
+    while !stderr.contains(cue) {
+        assert!(lines.read_line(&mut stderr).unwrap() > 0, "no `{cue}` in: {stderr}");
+    }
+    meddle(child.id());
+    lines.read_to_string(&mut stderr).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Output { stderr: stderr.into_bytes(), ..output }
 }
 
 impl Run {
@@ -116,6 +122,14 @@ impl Run {
 /// The program under test.
 pub(crate) fn xtask() -> &'static str {
     XTASK
+}
+
+/// A PATH on which this script comes before the QEMU of the host, in `dir`.
+pub(crate) fn instead_of_qemu(dir: &Path, script: &str) -> OsString {
+    let path = dir.join("qemu-system-x86_64");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    [dir.as_os_str(), &std::env::var_os("PATH").unwrap()].join(OsStr::new(":"))
 }
 
 /// The process id of QEMU below a running `xtask`.

@@ -1,7 +1,8 @@
 //! `xtask hunt`: what fails is found, grouped and made smaller, a hunt goes on where it was ended,
 //! and one that finds nothing says how much it has seen.
 
-use crate::bench::xtask;
+use crate::bench::{instead_of_qemu, run_and, signal, xtask};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -13,11 +14,16 @@ const PAIRS: &str =
     r#"{"name":"pairs","duration":"60ms","workload":{"num_workers":4,"work_type":"PipeIo"}}"#;
 
 fn hunt(scenario: &str, dir: &Path, args: &[&str]) -> Output {
+    command(scenario, dir, args).output().unwrap()
+}
+
+fn command(scenario: &str, dir: &Path, args: &[&str]) -> Command {
     let config = dir.join("scenario.json");
     std::fs::write(&config, scenario).unwrap();
     let mut command = Command::new(xtask());
     command.arg("hunt").arg("--config").arg(config).arg("--out").arg(dir.join("hunt"));
-    command.args(args).output().unwrap()
+    command.args(args);
+    command
 }
 
 #[track_caller]
@@ -104,6 +110,41 @@ fn a_hunt_that_finds_nothing_says_how_many_schedules_it_saw() {
     assert!(all.contains(" a minute, 0 failed, "), "{all}");
     let runs = dir.path().join("hunt/runs");
     assert_eq!(std::fs::read_dir(runs).unwrap().count(), 0, "passing runs leave a line only");
+}
+
+#[test]
+fn an_interrupted_hunt_keeps_its_seeds_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--seeds", "1..2", "--jobs", "1"];
+    let ended = run_and(command(PAIRS, dir.path(), &args), "] seed 1: pass", |xtask| {
+        signal(i32::try_from(xtask).unwrap(), Signal::INT);
+    });
+    said(&ended, 130, &["interrupted: the same command goes on from here"]);
+    let on = hunt(PAIRS, dir.path(), &args);
+    let all =
+        said(&on, 0, &["1 of 2 seeds are to be run", "2 seeds run, 0 failed", "seed 2: pass"]);
+    assert!(!all.contains("seed 1: pass"), "{all}");
+}
+
+#[test]
+fn a_seed_that_is_not_the_same_twice_ends_the_hunt() {
+    let dir = tempfile::tempdir().unwrap();
+    // Its time is another one from the second run on.
+    let script = format!(
+        "for arg; do shift; [ ! -e {}/hunt/runs/seed-1-again ] || \
+         arg=$(printf %s \"$arg\" | sed 's/^shift=2,/shift=3,/'); set -- \"$@\" \"$arg\"; done\n\
+         PATH=${{PATH#*:}} exec qemu-system-x86_64 \"$@\"\n",
+        dir.path().display()
+    );
+    let mut command = command(PAIRS, dir.path(), &["--seeds", "1..3", "--jobs", "1"]);
+    let path = instead_of_qemu(dir.path(), &script);
+    let output = command.env("PATH", path).output().unwrap();
+    let broken = "PROMISE BROKEN: seed 1 was run twice and gave other bytes: ";
+    let all = said(&output, 4, &[broken, "console.log, line "]);
+    assert!(!all.contains("seed 2"), "{all}");
+    for run in ["seed-1", "seed-1-again"] {
+        assert!(dir.path().join("hunt/runs").join(run).join("report.json").exists(), "{all}");
+    }
 }
 
 #[test]
