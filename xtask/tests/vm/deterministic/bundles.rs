@@ -49,7 +49,7 @@ fn replay(file: &Path, more: &[&str], says: &str, code: i32) -> String {
 fn sh(command: &str, dir: &Path) -> Output {
     let mut sh = Command::new("sh");
     sh.args(["-c", command]).current_dir(dir);
-    sh.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap()
+    sh.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap()
 }
 
 #[test]
