@@ -182,7 +182,7 @@ fn assert_held(bundle: &Bundle, dir: &Path) {
     let run = dir.join("run");
     let folder = Folder::create(Some(&run), "x", &paths).unwrap();
     if bundle.need_kernel().is_ok() {
-        let plan = bundle.plan(None, &folder, &paths).unwrap();
+        let plan = bundle.plan(None, "7.2", &folder, &paths).unwrap();
         let accel = bundle.manifest.boot.accel;
         let words = arguments(&bundle.guest(&plan, accel, &folder).unwrap());
         let mut words = words.iter();

@@ -7,7 +7,7 @@ use crate::error::Refusal;
 use crate::image::{self, Extra, Image, Packing, Parts};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
-use crate::qemu::{Accel, Guest, HostCpu};
+use crate::qemu::{Accel, Guest, HostCpu, Icount};
 use crate::run::{
     BootPlan, ConfigVia, Deterministic, Folder, command_line, emulated, resolved, write_file,
 };
@@ -20,6 +20,7 @@ impl Bundle {
     pub(crate) fn plan(
         &self,
         other: Option<Kernel>,
+        qemu: &str,
         folder: &Folder,
         paths: &Paths,
     ) -> Result<BootPlan> {
@@ -31,8 +32,8 @@ impl Bundle {
                 self.unpacked(folder)?
             }
         };
-        let mode = |icount_shift| -> Result<_> {
-            Ok(Deterministic { icount_shift, host_cpu: HostCpu::choose(paths)? })
+        let mode = |shift| -> Result<_> {
+            Ok(Deterministic { icount: Icount::of(shift, qemu), host_cpu: HostCpu::choose(paths)? })
         };
         Ok(BootPlan {
             kernel,

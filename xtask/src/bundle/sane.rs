@@ -4,7 +4,7 @@
 
 use super::manifest::{FORMAT, Manifest};
 use super::{foreign, shown};
-use crate::qemu::{Accel, check_turns};
+use crate::qemu::{Accel, Turns};
 use crate::run::{BootRecord, CMDLINE_BYTES, ConfigVia, Disk};
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -111,7 +111,7 @@ fn check_machine(boot: &BootRecord) -> Result<()> {
             format!("`icount_shift` is {shift}; {LARGEST_ICOUNT_SHIFT} is the most")
         })?;
         ensure(boot.accel == Accel::Tcg, || "KVM counts no instructions".into())?;
-        check_turns(layout.topology()).with_context(machine)?;
+        Turns::of(&boot.qemu).check(layout.topology()).with_context(machine)?;
         let is_alone = !matches!(boot.disk, Disk::Scratch { .. });
         ensure(is_alone && boot.scenario_via != ConfigVia::Disk, || {
             "a deterministic guest has a disk of the host".into()

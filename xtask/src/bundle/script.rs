@@ -75,7 +75,7 @@ pub(super) fn write(manifest: &Manifest, guest: &Guest) -> String {
     if let Disk::Scratch { bytes } = manifest.boot.disk {
         text.push_str(&format!("dd if=/dev/null of=disk.img bs=1 seek={bytes} 2>/dev/null\n"));
     }
-    text.push_str(if guest.icount_shift.is_some() { PIN } else { "pin=\n" });
+    text.push_str(if guest.icount.is_some() { PIN } else { "pin=\n" });
     text.push_str(&format!(
         "echo {}\n",
         shell_word(&format!("recorded with QEMU {}; here:", manifest.boot.qemu))

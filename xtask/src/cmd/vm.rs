@@ -14,7 +14,7 @@ use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
-use crate::qemu::{self, Accel, Decision, HostCpu, Layout, remember_kvm};
+use crate::qemu::{self, Accel, Decision, HostCpu, Icount, Layout, Turns, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
@@ -78,7 +78,7 @@ pub(super) fn prepare(
     let layout = source.layout(&args.guest.machine, &scenario)?;
     if args.deterministic {
         deterministic::check(args, layout.memory_mib())?;
-        qemu::check_turns(layout.topology())?;
+        Turns::of(&qemu).check(layout.topology())?;
     }
     let resolved = source.plan(&scenario, &layout.resolved())?;
     source.check_schedulers(&scenario, args.guest.scheduler.is_some())?;
@@ -88,7 +88,7 @@ pub(super) fn prepare(
             "pass --init with a program or package that registers it",
         )?;
     }
-    let plan = plan(args, (scenario, resolved, notes), layout, paths, progress)?;
+    let plan = plan(args, (scenario, resolved, notes), layout, &qemu, paths, progress)?;
     Ok((plan, qemu))
 }
 
@@ -166,6 +166,7 @@ fn plan(
     args: &VmArgs,
     (scenario, resolved, notes): (Scenario, Plan, Vec<String>),
     layout: Layout,
+    qemu: &str,
     paths: &Paths,
     progress: &Progress,
 ) -> Result<BootPlan> {
@@ -201,7 +202,8 @@ fn plan(
         scenario: image::scenario_text(via, &scenario)?,
     };
     let mode = || -> Result<_> {
-        Ok(Deterministic { icount_shift: args.icount_shift, host_cpu: HostCpu::choose(paths)? })
+        let icount = Icount::of(args.icount_shift, qemu);
+        Ok(Deterministic { icount, host_cpu: HostCpu::choose(paths)? })
     };
     Ok(BootPlan {
         image: image::build(parts, Packing::of(&kernel), paths)?,

@@ -4,7 +4,7 @@
 use super::accel::Accel;
 use super::layout::Layout;
 use super::monitor::Monitor;
-use super::turns;
+use super::turns::{self, Turns};
 use guest_init::proto::serial;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
     pub(crate) accel: Accel,
-    /// Makes the guest deterministic: an instruction takes 2^N ns of its time.
-    pub(crate) icount_shift: Option<u8>,
+    /// Makes the guest deterministic.
+    pub(crate) icount: Option<Icount>,
     /// QEMU's CPU model; `None` is the richest that the accelerator offers.
     pub(crate) cpu_model: Option<String>,
     pub(crate) layout: Layout,
@@ -35,8 +35,23 @@ pub(crate) struct Guest {
 impl Guest {
     /// The quick one for a guest whose turns are timers, unless its time is asked for all along.
     pub(crate) fn monitor(&self) -> Monitor {
-        let is_undisturbed = self.icount_shift.is_some() && self.until.is_none();
+        let is_undisturbed = self.icount.is_some() && self.until.is_none();
         if is_undisturbed { Monitor::Human } else { Monitor::Qmp }
+    }
+}
+
+/// Time that is the number of instructions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Icount {
+    /// One takes 2^N ns.
+    pub(crate) shift: u8,
+    pub(crate) turns: Turns,
+}
+
+impl Icount {
+    /// As the QEMU of version `qemu` does it.
+    pub(crate) fn of(shift: u8, qemu: &str) -> Self {
+        Self { shift, turns: Turns::of(qemu) }
     }
 }
 
@@ -116,7 +131,7 @@ fn acceleration(guest: &Guest) -> Vec<String> {
             let model = guest.cpu_model.as_deref().unwrap_or("host");
             strings(&["-accel", "kvm", "-cpu", model])
         }
-        Accel::Tcg if guest.icount_shift.is_some() => vec![
+        Accel::Tcg if guest.icount.is_some() => vec![
             "-accel".into(),
             format!("{accel},{CODE_BUFFER}"),
             "-cpu".into(),
@@ -132,8 +147,8 @@ fn emulated_model(guest: &Guest) -> &str {
 }
 
 fn processors(guest: &Guest) -> Vec<String> {
-    match guest.icount_shift {
-        Some(_) => turns::arguments(&guest.layout, emulated_model(guest)),
+    match guest.icount {
+        Some(icount) => turns::arguments(&guest.layout, emulated_model(guest), icount.turns),
         None => guest.layout.arguments(),
     }
 }
@@ -141,7 +156,7 @@ fn processors(guest: &Guest) -> Vec<String> {
 /// Time is the number of instructions, a date that never changes, and what QEMU itself takes for
 /// random is not.
 fn virtual_time(guest: &Guest) -> Vec<String> {
-    let Some(shift) = guest.icount_shift else { return Vec::new() };
+    let Some(Icount { shift, .. }) = guest.icount else { return Vec::new() };
     let icount = format!("shift={shift},sleep=off");
     let rtc = "base=2020-01-01T00:00:00,clock=vm";
     strings(&["-icount", &icount, "-rtc", rtc, "-seed", "1"])
@@ -216,7 +231,7 @@ mod tests {
     fn guest() -> Guest {
         Guest {
             accel: Accel::Tcg,
-            icount_shift: None,
+            icount: None,
             cpu_model: None,
             layout: layout("2c"),
             kernel: "/k/vmlinuz".into(),
@@ -286,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_deterministic_guest_has_its_own_time_and_no_entropy() {
-        let guest = Guest { icount_shift: Some(3), ..guest() };
+        let guest = Guest { icount: Some(Icount { shift: 3, turns: Turns::Whole }), ..guest() };
         let text = shown(&guest);
         assert!(text.contains("-accel tcg,thread=single,tb-size=512\n"), "{text}");
         assert!(text.contains("-icount shift=3,sleep=off\n-rtc base=2020-01-01"), "{text}");

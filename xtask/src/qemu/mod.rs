@@ -19,7 +19,7 @@ mod process;
 mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
-pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, arguments};
+pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, Icount, arguments};
 pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;
@@ -27,5 +27,5 @@ pub(crate) use machine::{MachineArgs, MachineTexts};
 pub(crate) use monitor::{Command, Notice};
 pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Qemu, QemuEnd, version};
-pub(crate) use turns::{check as check_turns, kernel_argument};
+pub(crate) use turns::{Turns, kernel_argument};
 pub(crate) use written::MachineRecord;

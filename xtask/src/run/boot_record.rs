@@ -3,7 +3,7 @@
 
 use super::{BootPlan, ConfigVia, Disk, command_line};
 use crate::files::sha256;
-use crate::qemu::{Accel, DiskFile, Guest, MachineRecord, arguments};
+use crate::qemu::{Accel, DiskFile, Guest, Icount, MachineRecord, arguments};
 use anyhow::Result;
 use guest_init::proto::Carried;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ impl BootRecord {
         Self {
             qemu: qemu.to_owned(),
             accel: guest.accel,
-            icount_shift: guest.icount_shift,
+            icount_shift: guest.icount.map(|icount| icount.shift),
             cpu_model: guest.cpu_model.clone(),
             machine: MachineRecord::of(&plan.layout),
             disk: plan.disk.clone(),
@@ -97,7 +97,7 @@ impl BootRecord {
         let by_cmdline = (self.scenario_via == ConfigVia::Cmdline).then_some(scenario);
         Ok(portable(&Guest {
             accel: self.accel,
-            icount_shift: self.icount_shift,
+            icount: self.icount_shift.map(|shift| Icount::of(shift, &self.qemu)),
             cpu_model: self.cpu_model.clone(),
             layout: self.machine.layout()?,
             kernel: PathBuf::new(),

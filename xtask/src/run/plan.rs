@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Layout, kernel_argument};
+use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Icount, Layout, kernel_argument};
 use crate::run::{Folder, Limits};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -93,8 +93,7 @@ pub(crate) enum Disk {
 /// What makes a run deterministic, beside everything that is left out.
 #[derive(Debug)]
 pub(crate) struct Deterministic {
-    /// An instruction takes 2^N ns of the guest's time.
-    pub(crate) icount_shift: u8,
+    pub(crate) icount: Icount,
     pub(crate) host_cpu: HostCpu,
 }
 
@@ -121,7 +120,7 @@ pub(crate) struct BootPlan {
 
 impl BootPlan {
     pub(crate) fn icount_shift(&self) -> Option<u8> {
-        self.deterministic.as_ref().map(|mode| mode.icount_shift)
+        self.deterministic.as_ref().map(|mode| mode.icount.shift)
     }
 
     pub(crate) fn host_cpu(&self) -> Option<&HostCpu> {
@@ -150,7 +149,7 @@ impl BootPlan {
         let by_cmdline = (self.via == ConfigVia::Cmdline).then_some(text.as_str());
         Ok(Guest {
             accel,
-            icount_shift: self.icount_shift(),
+            icount: self.deterministic.as_ref().map(|mode| mode.icount),
             cpu_model: self.cpu_model.clone(),
             layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),

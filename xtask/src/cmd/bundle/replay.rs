@@ -8,7 +8,7 @@ use crate::error::{Refusal, exit};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
-use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest};
+use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest, Turns};
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -24,6 +24,7 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let bundle = Bundle::open(&args.file)?;
     let qemu = qemu::version()?;
     refuse_small_host(&bundle)?;
+    refuse_old_qemu(&bundle, &qemu)?;
     let interrupted = vm::end_on_signals()?;
     let progress = Progress::new();
     let other = args.kernel.as_ref().map(|spec| other_kernel(spec, &bundle, paths, &progress));
@@ -32,7 +33,7 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
         None => bundle.need_kernel().map(|()| None)?,
     };
     let folder = Folder::create(args.out.as_deref(), &bundle.scenario.name, paths)?;
-    let plan = bundle.plan(other, &folder, paths)?;
+    let plan = bundle.plan(other, &qemu, &folder, paths)?;
     let decision = accelerator(bundle.manifest.boot.accel, paths);
     let accel = decision.accel;
     let facts = vm::host_facts(&plan, &qemu, &decision);
@@ -74,6 +75,15 @@ fn refuse_small_host(bundle: &Bundle) -> Result<()> {
     }
     let message = format!("the guest has {wanted} MiB of memory, this host {}", kib / 1024);
     Err(Refusal::host(message, "replay it on a larger host").into())
+}
+
+/// Where the recorded one was newer, this one may not give turns to as many vCPUs.
+fn refuse_old_qemu(bundle: &Bundle, qemu: &str) -> Result<()> {
+    let boot = &bundle.manifest.boot;
+    match boot.icount_shift {
+        Some(_) => Turns::of(qemu).check(boot.machine.layout()?.topology()),
+        None => Ok(()),
+    }
 }
 
 fn other_kernel(spec: &str, bundle: &Bundle, paths: &Paths, progress: &Progress) -> Result<Kernel> {
