@@ -71,6 +71,15 @@ impl Counters {
         self.cpu_ns = clock::thread_cpu_ns();
     }
 
+    /// Takes in a wait for a CPU that has just ended, up to `off_cpu_ns` of it, and says how much
+    /// that was. `earlier` is from before the wait.
+    pub(crate) fn reach_back(&mut self, earlier: &Self, off_cpu_ns: u64) -> u64 {
+        let (Ok(was), Ok(is)) = (&earlier.schedstat, &mut self.schedstat) else { return 0 };
+        let waited_ns = is.run_delay_ns;
+        *is = was.at_the_gate(*is, off_cpu_ns);
+        waited_ns - is.run_delay_ns
+    }
+
     /// Fills in what has been counted since [`Self::begin`]. `moves_seen` are the moves between
     /// CPUs that the worker itself came across, for kernels that count none for it.
     pub(crate) fn end(&self, now: Now, moves_seen: u64, report: &mut WorkerReport) {

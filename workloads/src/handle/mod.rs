@@ -15,6 +15,7 @@ mod prologue;
 mod spawn;
 mod view;
 
+use crate::clock;
 use crate::config::{CloneMode, Placement, WorkSpec};
 use crate::plan::PlannedSet;
 use crate::report::WorkerReport;
@@ -133,13 +134,14 @@ impl WorkloadHandle {
         if control.gate.load(Relaxed) != 0 {
             return;
         }
-        control.opened_ns.store(crate::clock::monotonic_ns(), Relaxed);
+        control.opened_ns.store(clock::monotonic_ns(), Relaxed);
         control.gate.store(1, Release);
         self.wake_gate();
     }
 
     /// Starts the measurement anew: what was counted so far was the warm-up.
     pub fn restart_measurement(&self) {
+        self.common.phases[0].began_ns.store(clock::monotonic_ns(), Relaxed);
         self.common.control().phase.fetch_add(RESTART, Relaxed);
     }
 

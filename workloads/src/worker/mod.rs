@@ -3,6 +3,7 @@
 
 mod closing;
 mod slices;
+mod warmup;
 
 pub(crate) use slices::{RESTART, phase_of_ops, phases};
 
@@ -97,6 +98,8 @@ pub(crate) struct Worker<'a> {
     /// Whether this iteration has looked at the clock already.
     fresh: bool,
     cpu_seen: (u64, u64),
+    /// When the latest deliberate block began and ended.
+    block: (u64, u64),
     /// The longest gap of the phase.
     gap: Gap,
     /// The longest gap of the phases before it.
@@ -153,6 +156,7 @@ impl<'a> Worker<'a> {
             seen_ns: now_ns,
             fresh: false,
             cpu_seen: (now_ns, 0),
+            block: (0, 0),
             gap: Gap::default(),
             longest: Gap::default(),
             slices: Vec::new(),
@@ -242,24 +246,6 @@ impl<'a> Worker<'a> {
             self.stamp();
         }
         self.fresh = false;
-        self.note_cpu();
-    }
-
-    /// Begins the measured part anew: what was counted so far was the warm-up.
-    fn restart(&mut self, phase: u32) {
-        *self = Self {
-            begun: true,
-            phase,
-            io_target: self.io_target.take(),
-            not_applied: std::mem::take(&mut self.not_applied),
-            chose_policy: self.chose_policy,
-            alu_width: self.alu_width.take(),
-            rng: self.rng.clone(),
-            ..Self::new(self.seat)
-        };
-        self.cpu_seen = (self.seen_ns, clock::thread_cpu_ns());
-        self.seat.slot.iterations.store(0, Relaxed);
-        self.seat.slot.work_units.store(0, Relaxed);
         self.note_cpu();
     }
 
@@ -469,7 +455,10 @@ impl<'a> Worker<'a> {
     /// Like [`Self::stamp`] after a deliberate block: the time since the last one is no gap.
     #[inline]
     pub(crate) fn resume(&mut self) -> u64 {
-        self.seen(clock::monotonic_ns())
+        let from_ns = self.seen_ns;
+        let now_ns = self.seen(clock::monotonic_ns());
+        self.block = (from_ns, now_ns);
+        now_ns
     }
 
     #[inline]

@@ -17,6 +17,11 @@ pub(super) fn restarted(was: u32, is: u32) -> bool {
     was >> RESTART_SHIFT != is >> RESTART_SHIFT
 }
 
+/// The word of phase 0 after the same restarts.
+pub(super) fn first_phase(word: u32) -> u32 {
+    word & !(RESTART - 1)
+}
+
 /// The word after one more restart.
 pub(crate) const RESTART: u32 = 1 << RESTART_SHIFT;
 
@@ -75,13 +80,18 @@ impl Worker<'_> {
     }
 
     /// The longest gap so far. Whoever was frozen in the middle of an iteration has not seen yet
-    /// that the run has gone on: the gap is not all of the phase that it knows.
+    /// that the run has gone on: the gap is not all of the phase that it knows, nor the iteration
+    /// of the measured part.
     #[cold]
     pub(super) fn note_gap(&mut self, gap_ns: u64, now_ns: u64) {
         let word = self.seat.control.phase.load(Relaxed);
-        match word == self.phase || restarted(self.phase, word) {
-            true => self.gap = self.gap_of(gap_ns, now_ns),
-            false => self.enter_phase(word),
+        if word == self.phase {
+            self.gap = self.gap_of(gap_ns, now_ns);
+        } else if restarted(self.phase, word) {
+            self.restart(word);
+            self.begun = false;
+        } else {
+            self.enter_phase(word);
         }
     }
 
@@ -138,7 +148,7 @@ impl Slice {
     }
 }
 
-fn began_ns(phases: &[Phase], phase: usize) -> u64 {
+pub(super) fn began_ns(phases: &[Phase], phase: usize) -> u64 {
     phases.get(phase).map_or(0, |phase| phase.began_ns.load(Relaxed))
 }
 

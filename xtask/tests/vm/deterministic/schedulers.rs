@@ -2,7 +2,7 @@
 //! middle of a run; bundles.
 
 use crate::bench::{Run, Vm, of_workers, test_scheduler, xtask};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Command;
 
 const NEW: &str = "debian:trixie-backports/cloud-amd64";
@@ -100,16 +100,21 @@ fn one_that_dies_at_once_did_not_attach_and_its_last_words_are_told() {
 
 #[test]
 fn one_that_starves_a_worker_and_ends_cleanly_fails_the_run() {
-    let scenario = r#"{"duration":"2s","expect":{"run_delay_max":0.9},"workload":{
-        "num_workers":2,"composed":[{"num_workers":1,"comm":"poor"}]}}"#;
-    let run = under(scenario, &["--starve", "poor"]);
-    let report = run.expect("fail", 1);
-    assert_eq!(check(&report, "run_delay_max")["outcome"], "fail");
-    assert_eq!(check(&report, "run_delay_max")["workers"], serde_json::json!([2]));
-    assert_eq!(check(&report, "scheduler")["outcome"], "pass");
-    // If it runs as the gate opens, it keeps its CPU until another one wants it.
-    let done = of_workers(&report, "iterations");
-    assert!(done[2] < done[0] / 100 && done[2] < done[1] / 100, "{done:?}");
+    // If it runs as the gate opens, it keeps its CPU until another one wants it: in the warm-up.
+    for poor in [r#""SpinWait""#, r#"{"Bursty":{"burst_duration":"1ms","sleep_duration":"1ms"}}"#] {
+        let scenario = format!(
+            r#"{{"duration":"2s","warmup":"200ms","expect":{{"run_delay_max":0.9}},"workload":{{
+            "num_workers":2,"composed":[{{"num_workers":1,"comm":"poor","work_type":{poor}}}]}}}}"#
+        );
+        let report = under(&scenario, &["--starve", "poor"]).expect("fail", 1);
+        for failed in ["progress", "run_delay_max"] {
+            let check = check(&report, failed);
+            assert_eq!((&check["outcome"], &check["workers"]), (&"fail".into(), &json!([2])));
+        }
+        assert_eq!(check(&report, "scheduler")["outcome"], "pass");
+        let gap_ns = of_workers(&report, "max_gap_ns")[2];
+        assert!(gap_ns > 1_900_000_000 || poor.contains("Bursty"), "{gap_ns}");
+    }
 }
 
 #[test]
@@ -155,7 +160,7 @@ fn a_scheduler_is_stopped_started_and_replaced_while_workers_run() {
     let ends = swaps.iter().map(|swap| [!swap["from"].is_null(), !swap["to"].is_null()]);
     let ends: Vec<_> = ends.collect();
     assert_eq!(ends, [[true, false], [false, true], [true, true]]);
-    assert_eq!(swaps[1]["enable_seq"], serde_json::json!([1, 2]));
+    assert_eq!(swaps[1]["enable_seq"], json!([1, 2]));
     assert!(swaps[2]["attach_ns"].as_u64() > Some(0) && swaps[2]["stop_ns"].as_u64() > Some(0));
     let later = report["scheduler"]["later"].as_array().unwrap();
     let modes: Vec<_> = later.iter().map(|life| &life["switch_all"]).collect();

@@ -1,0 +1,121 @@
+//! The end of the warm-up as a worker sees it: everything begins anew, less a wait for a CPU that is
+//! not over. Called by `Worker` when it sees that the measurement was restarted.
+
+use super::Worker;
+use super::slices::{began_ns, first_phase};
+use crate::clock;
+use std::mem::{replace, take};
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Worker<'_> {
+    /// Begins the measured part anew: what was counted so far was the warm-up. Who had no CPU as
+    /// that ended sees it late; what it has waited for one since then is measured, as a gap too.
+    #[cold]
+    pub(super) fn restart(&mut self, word: u32) {
+        let measured_ns = began_ns(self.seat.phases, 0);
+        let now_ns = clock::monotonic_ns();
+        let off_cpu_ns = self.off_cpu_since(measured_ns, now_ns);
+        let anew = Self {
+            begun: true,
+            phase: first_phase(word),
+            seen_ns: self.seen_ns.max(measured_ns),
+            cpu_seen: self.cpu_seen,
+            io_target: self.io_target.take(),
+            not_applied: take(&mut self.not_applied),
+            chose_policy: self.chose_policy,
+            alu_width: self.alu_width.take(),
+            rng: self.rng.clone(),
+            ..Self::new(self.seat)
+        };
+        let warmup = replace(self, anew);
+        let waited_ns = self.counters.reach_back(&warmup.counters, off_cpu_ns);
+        self.started_ns = self.started_ns.saturating_sub(waited_ns);
+        self.seat.slot.iterations.store(0, Relaxed);
+        self.seat.slot.work_units.store(0, Relaxed);
+        if self.phase != word {
+            self.enter_phase(word);
+        }
+        self.stamp();
+        self.note_cpu();
+    }
+
+    /// How long the worker may have waited for a CPU from `from_ns` on: in its latest block, or
+    /// since it last looked at the clock.
+    fn off_cpu_since(&self, from_ns: u64, now_ns: u64) -> u64 {
+        let (blocked_ns, woke_ns) = self.block;
+        let in_block_ns = woke_ns.saturating_sub(blocked_ns.max(from_ns));
+        let used_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_seen.1);
+        let since_ns = now_ns.saturating_sub(self.seen_ns.max(from_ns));
+        in_block_ns + since_ns.saturating_sub(used_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::IoPlace;
+    use crate::sys::shared::{Control, Phase, Shared, Slot};
+    use crate::worker::{RESTART, Seat, phases};
+
+    const MS: u64 = 1_000_000;
+
+    /// What a worker has counted that is kept from its next look at the clock from 2 ms before
+    /// the end of the warm-up to 3 ms after it; `looks` is how it comes to know.
+    fn kept_across_the_end(looks: impl FnOnce(&mut Worker<'_>)) -> (u64, u64) {
+        let (control, slots) =
+            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
+        let began = Shared::<Phase>::new(phases(0)).unwrap();
+        let io = IoPlace::default();
+        let mut worker = Worker::new(Seat {
+            control: &control[0],
+            slot: &slots[0],
+            phases: &began,
+            index: 0,
+            position: 0,
+            lines: &[],
+            pipes: &[],
+            events: None,
+            io: &io,
+            limit: u64::MAX,
+            seed: 0,
+        });
+        worker.begin(clock::monotonic_ns());
+        worker.next();
+        let seen_ns = worker.stamp();
+        began[0].began_ns.store(seen_ns + 2 * MS, Relaxed);
+        control[0].phase.fetch_add(RESTART, Relaxed);
+        while clock::monotonic_ns() < seen_ns + 5 * MS {}
+        looks(&mut worker);
+        let iterations = worker.iterations;
+        (worker.whole_and_parts().1.wall_ns, iterations)
+    }
+
+    #[test]
+    fn a_gap_at_the_end_of_the_warm_up_counts_from_there() {
+        let (gap_ns, iterations) = kept_across_the_end(|worker| {
+            worker.next();
+        });
+        assert!((3 * MS..5 * MS).contains(&gap_ns), "{gap_ns}");
+        assert_eq!(iterations, 0);
+    }
+
+    #[test]
+    fn it_is_seen_in_mid_iteration_and_the_iteration_is_the_warm_ups() {
+        let (gap_ns, iterations) = kept_across_the_end(|worker| {
+            worker.stamp();
+            worker.next();
+            worker.next();
+        });
+        assert!((3 * MS..5 * MS).contains(&gap_ns), "{gap_ns}");
+        assert_eq!(iterations, 1);
+    }
+
+    #[test]
+    fn a_block_that_spans_the_end_is_no_gap() {
+        let (gap_ns, _) = kept_across_the_end(|worker| {
+            worker.resume();
+            worker.next();
+        });
+        assert!(gap_ns < 2 * MS, "{gap_ns}");
+    }
+}
