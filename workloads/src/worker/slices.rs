@@ -160,11 +160,33 @@ fn summaries(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::handle::IoPlace;
     use crate::sys::shared::{Control, Shared, Slot};
     use crate::worker::Seat;
+
+    /// The seat of an only worker.
+    pub(in crate::worker) fn alone<'a>(
+        control: &'a Control,
+        slot: &'a Slot,
+        phases: &'a [Phase],
+        io: &'a IoPlace,
+    ) -> Seat<'a> {
+        Seat {
+            control,
+            slot,
+            phases,
+            index: 0,
+            position: 0,
+            lines: &[],
+            pipes: &[],
+            events: None,
+            io,
+            limit: u64::MAX,
+            seed: 0,
+        }
+    }
 
     #[test]
     fn a_gap_in_mid_iteration_is_split_where_the_run_went_on() {
@@ -173,19 +195,7 @@ mod tests {
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(2)).unwrap();
         let io = IoPlace::default();
-        let mut worker = Worker::new(Seat {
-            control: &control[0],
-            slot: &slots[0],
-            phases: &began,
-            index: 0,
-            position: 0,
-            lines: &[],
-            pipes: &[],
-            events: None,
-            io: &io,
-            limit: u64::MAX,
-            seed: 0,
-        });
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io));
         let held = |step| phase_of_ops(step) + 1;
         control[0].phase.store(held(0).try_into().unwrap(), Relaxed);
         worker.begin(clock::monotonic_ns());

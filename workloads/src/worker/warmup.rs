@@ -55,7 +55,8 @@ mod tests {
     use super::*;
     use crate::handle::IoPlace;
     use crate::sys::shared::{Control, Phase, Shared, Slot};
-    use crate::worker::{RESTART, Seat, phases};
+    use crate::worker::slices::tests::alone;
+    use crate::worker::{RESTART, phases};
 
     const MS: u64 = 1_000_000;
 
@@ -66,19 +67,7 @@ mod tests {
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(0)).unwrap();
         let io = IoPlace::default();
-        let mut worker = Worker::new(Seat {
-            control: &control[0],
-            slot: &slots[0],
-            phases: &began,
-            index: 0,
-            position: 0,
-            lines: &[],
-            pipes: &[],
-            events: None,
-            io: &io,
-            limit: u64::MAX,
-            seed: 0,
-        });
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io));
         worker.begin(clock::monotonic_ns());
         worker.next();
         let seen_ns = worker.stamp();
