@@ -1,6 +1,6 @@
 //! Every infrastructure verdict, provoked for real, with its exit code and its advice.
 
-use crate::bench::{Run, Vm, qemu_of, signal};
+use crate::bench::{Run, Vm, qemu_of, run_and, signal, xtask};
 use rustix::process::Signal;
 
 fn custom(name: &str) -> String {
@@ -189,26 +189,20 @@ fn interrupted_by_ctrl_c_leaves_a_readable_folder() {
 
 #[test]
 fn no_qemu_outlives_a_killed_xtask() {
-    let mut qemu = 0;
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("long.json");
     std::fs::write(&config, LONG).unwrap();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .arg("vm")
-        .args([&"--config".into(), &config, &"--out".into(), &dir.path().join("run")])
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut text = String::new();
-    while !text.contains("PID 1 after") {
-        assert!(std::io::BufRead::read_line(&mut stderr, &mut text).unwrap() > 0, "{text}");
-    }
-    qemu += qemu_of(child.id());
-    let pid = rustix::process::Pid::from_raw(qemu).unwrap();
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let mut command = std::process::Command::new(xtask());
+    command.arg("vm");
+    command.args([&"--config".into(), &config, &"--out".into(), &dir.path().join("run")]);
+    let mut pidfd = None;
+    run_and(command, "PID 1 after", |xtask| {
+        let pid = rustix::process::Pid::from_raw(qemu_of(xtask)).unwrap();
+        let flags = rustix::process::PidfdFlags::empty();
+        pidfd = Some(rustix::process::pidfd_open(pid, flags).unwrap());
+        signal(i32::try_from(xtask).unwrap(), Signal::KILL);
+    });
+    let pidfd = pidfd.unwrap();
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
     let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut fds, Some(&limit)), Ok(1), "QEMU still runs");

@@ -161,9 +161,10 @@ fn an_old_qemu_has_no_turns_for_128_cpus() {
     let path = instead_of_qemu(dir.path(), "echo QEMU emulator version 8.0.5\n");
     let run = deterministic("{}", &["--cpus", "128"]).env("PATH", path).run();
     assert_eq!(run.code, 2, "{}", run.stderr);
-    for text in ["1s128c1t", "up to QEMU 8.0", "half as many CPUs"] {
+    for text in ["1s128c1t", "up to QEMU 8.0", "half as many CPUs", "\n  fix: "] {
         assert!(run.stderr.contains(text), "no `{text}` in: {}", run.stderr);
     }
+    assert!(!run.file("").exists(), "a refused run leaves no folder");
 }
 
 #[test]
