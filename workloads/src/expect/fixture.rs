@@ -37,7 +37,8 @@ impl Case {
             held_ns: WALL_NS,
             ..StepRecord::default()
         });
-        let record = RunRecord { steps: steps.collect(), ..RunRecord::default() };
+        let steps = steps.collect();
+        let record = RunRecord { wall_time_ns: WALL_NS, steps, ..RunRecord::default() };
         Self { scenario, plan, record, reports }.add_up()
     }
 

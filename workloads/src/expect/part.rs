@@ -6,7 +6,7 @@ use super::demand::is_in;
 use crate::histogram::LatencySummary;
 use crate::plan::{Crew, Plan, Scene};
 use crate::report::{Latency, StepReport, WorkerReport};
-use crate::run::{CgroupUse, RunRecord};
+use crate::run::{CgroupUse, RunRecord, StepRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A run, or a step.
@@ -29,6 +29,9 @@ pub(super) struct Part<'a> {
 pub(super) struct Window<'a> {
     /// Index of the step, if the run has steps.
     pub(super) step: Option<usize>,
+    /// How long it was for the runner; 0 if that is not known. Who waits for a CPU at its end is
+    /// counted until it had one, which is longer.
+    pub(super) wall_time_ns: u64,
     /// What held in it.
     pub(super) scenes: &'a [Scene],
     pub(super) cgroups: &'a BTreeMap<String, CgroupUse>,
@@ -64,6 +67,7 @@ impl<'a> Part<'a> {
         let windows = match plan.steps.as_slice() {
             [] => vec![Window {
                 step: None,
+                wall_time_ns: record.wall_time_ns,
                 scenes: std::slice::from_ref(&plan.opening),
                 cgroups: &record.cgroups,
                 workers: workers.clone(),
@@ -139,14 +143,14 @@ impl<'a> Window<'a> {
         reports: &'a [WorkerReport],
         step: usize,
     ) -> Option<Self> {
-        let cgroups = &record.steps.get(step)?.cgroups;
+        let StepRecord { held_ns, cgroups, .. } = record.steps.get(step)?;
         let account = |report: &'a WorkerReport| {
             let account = report.steps.iter().find(|account| account.step == step)?;
             Some(Account::of_step(plan, report, account))
         };
         let workers = reports.iter().filter_map(account).collect();
         let scenes = &plan.steps.get(step)?.scenes;
-        Some(Self { step: Some(step), scenes, cgroups, workers })
+        Some(Self { step: Some(step), wall_time_ns: *held_ns, scenes, cgroups, workers })
     }
 
     /// What held in all of it, if nothing changed.

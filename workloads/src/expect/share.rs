@@ -77,9 +77,11 @@ fn check_steady(account: &Account<'_>, set: &PlannedSet) -> Result<(), String> {
 }
 
 fn check_presence(window: &Window<'_>, account: &Account<'_>) -> Result<(), String> {
-    let wall_ns = account.wall_ns()?;
     let longest = window.workers.iter().map(|w| w.wall_time_ns).max().unwrap_or(0);
-    let part = wall_ns / float(longest);
+    // Those who were kept from a CPU at the end were not there for longer than the others.
+    let until_end =
+        if window.wall_time_ns > 0 { longest.min(window.wall_time_ns) } else { longest };
+    let part = account.wall_ns()? / float(until_end);
     if part >= RUNNABLE {
         return Ok(());
     }

@@ -205,6 +205,9 @@ mod tests {
         assert!(slept.detail.contains("worker 0 slept: it wanted a CPU 50 %"), "{slept:?}");
         let left = case().with(1, |r| r.wall_time_ns /= 2).check("weighted_fairness_min");
         assert!(left.detail.contains("worker 1 was there for 50 %"), "{left:?}");
+        // A wait at the end is counted beyond it; the others are no shorter for that.
+        let late = case().with(1, |r| r.wall_time_ns *= 2).check("weighted_fairness_min");
+        assert_eq!(late.outcome, Outcome::Pass, "{late:?}");
         let chose = case().with(1, |r| r.sched_policy = Some("SCHED_FIFO 1".into()));
         let chose = chose.check("weighted_fairness_min");
         assert!(chose.detail.contains("worker 1 ran under SCHED_FIFO 1"), "{chose:?}");

@@ -181,8 +181,6 @@ fn settings_are_each_threads_own() {
         composed: vec![set(5, "five"), set(7, "seven")],
         ..WorkloadConfig::default()
     };
-    let handle = spawn(&config, None);
-    let tids = handle.worker_pids();
     let stat = |tid: i32| std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
     // Fields 19 and 41 of proc_pid_stat(5), the third being the first after the name.
     let field = |tid, number: usize| {
@@ -190,9 +188,12 @@ fn settings_are_each_threads_own() {
         let rest = text.rsplit_once(") ").unwrap().1.to_owned();
         rest.split(' ').nth(number - 3).unwrap().parse::<i32>().unwrap()
     };
-    assert_eq!(tids.iter().map(|tid| field(*tid, 19)).collect::<Vec<_>>(), [0, 5, 7]);
+    let own_nice = field(own_pid(), 19);
+    let handle = spawn(&config, None);
+    let tids = handle.worker_pids();
+    assert_eq!(tids.iter().map(|tid| field(*tid, 19)).collect::<Vec<_>>(), [own_nice, 5, 7]);
     assert_eq!(tids.iter().map(|tid| field(*tid, 41)).collect::<Vec<_>>(), [0, 3, 3]);
-    assert_eq!(field(own_pid(), 19), 0, "the process itself stays as it was");
+    assert_eq!(field(own_pid(), 19), own_nice, "the process itself stays as it was");
     let reports = handle.stop_and_collect(PATIENCE);
     let names: Vec<_> = reports[1..].iter().map(|r| r.comm.as_deref().unwrap()).collect();
     assert_eq!(names, ["five", "seven"]);
