@@ -161,6 +161,11 @@ impl<'a> Window<'a> {
         }
     }
 
+    /// The longest time that a worker was counted in it.
+    pub(super) fn longest_ns(&self) -> u64 {
+        self.workers.iter().map(|w| w.wall_time_ns).max().unwrap_or(0)
+    }
+
     /// Whether the crew is frozen in any of it.
     pub(super) fn freezes(&self, crew: usize) -> bool {
         let frozen = |scene| place(scene, crew).is_some_and(|path| is_frozen(scene, path));

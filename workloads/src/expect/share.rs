@@ -77,7 +77,7 @@ fn check_steady(account: &Account<'_>, set: &PlannedSet) -> Result<(), String> {
 }
 
 fn check_presence(window: &Window<'_>, account: &Account<'_>) -> Result<(), String> {
-    let longest = window.workers.iter().map(|w| w.wall_time_ns).max().unwrap_or(0);
+    let longest = window.longest_ns();
     // Those who were kept from a CPU at the end were not there for longer than the others.
     let until_end =
         if window.wall_time_ns > 0 { longest.min(window.wall_time_ns) } else { longest };

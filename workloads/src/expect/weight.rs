@@ -44,7 +44,7 @@ fn in_window(part: &Part<'_>, window: &Window<'_>) -> Result<Vec<(usize, f64, f6
     if let Some(path) = runners.iter().find_map(|r| limited(scene, r.path)) {
         return Err(format!("`{path}` has a quota"));
     }
-    let wall_ns = window.workers.iter().map(|w| w.wall_time_ns).max().unwrap_or(0);
+    let wall_ns = window.longest_ns();
     let entitled = entitlements(scene, &runners, float(cpus.len() as u64));
     let of_one = |runner: &Runner<'_>| {
         let share = entitled.get(&runner.worker).copied().unwrap_or(0.0);
