@@ -26,6 +26,16 @@ fn assert_same_bytes(one: &Run, other: &Run) {
     }
 }
 
+/// Bad input, said with all `texts` and a fix, before anything is written.
+#[track_caller]
+fn assert_refused(run: &Run, texts: &[&str]) {
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    for text in texts.iter().chain(&["\n  fix: "]) {
+        assert!(run.stderr.contains(text), "no `{text}` in: {}", run.stderr);
+    }
+    assert!(!run.file("").exists(), "a refused run leaves no folder");
+}
+
 #[test]
 fn two_runs_with_a_disk_are_the_same_bytes() {
     let run = || deterministic(MIXED, &["--disk", "48M"]).run();
@@ -142,13 +152,7 @@ fn what_would_break_the_promise_is_refused_by_name() {
         (&["--disk", "768M"], &["768 MiB in 1024 MiB", "--memory"]),
     ];
     for (args, texts) in cases {
-        let run = deterministic("{}", args).run();
-        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
-        for text in *texts {
-            assert!(run.stderr.contains(text), "no `{text}` in: {}", run.stderr);
-        }
-        assert!(run.stderr.contains("\n  fix: "), "{}", run.stderr);
-        assert!(!run.file("").exists(), "a refused run leaves no folder");
+        assert_refused(&deterministic("{}", args).run(), texts);
     }
     let alone = Vm::new("{}").args(["--icount-shift", "2"]).run();
     assert_eq!(alone.code, 2);
@@ -160,11 +164,7 @@ fn an_old_qemu_has_no_turns_for_128_cpus() {
     let dir = tempfile::tempdir().unwrap();
     let path = instead_of_qemu(dir.path(), "echo QEMU emulator version 8.0.5\n");
     let run = deterministic("{}", &["--cpus", "128"]).env("PATH", path).run();
-    assert_eq!(run.code, 2, "{}", run.stderr);
-    for text in ["1s128c1t", "up to QEMU 8.0", "half as many CPUs", "\n  fix: "] {
-        assert!(run.stderr.contains(text), "no `{text}` in: {}", run.stderr);
-    }
-    assert!(!run.file("").exists(), "a refused run leaves no folder");
+    assert_refused(&run, &["1s128c1t", "up to QEMU 8.0", "half as many CPUs"]);
 }
 
 #[test]
