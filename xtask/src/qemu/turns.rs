@@ -18,7 +18,8 @@ pub(crate) enum Turns {
     /// The one whose turn it is. The next one has none if the timer is due.
     Whole,
     /// Each for an equal part of the time until then, also those that are idle. What these leave
-    /// is divided again.
+    /// is divided again, and after the timer so is the rest before the one that ran as it came:
+    /// busy ones are not equally fast.
     Shared,
 }
 
