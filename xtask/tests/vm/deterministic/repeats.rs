@@ -3,7 +3,7 @@
 
 use crate::bench::{Run, Vm, instead_of_qemu, of_workers, qemu_of, signal};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Disk I/O, sleepers and pairs side by side.
 const MIXED: &str = r#"{"name":"mixed","duration":"200ms","seed":1,"workload":{"num_workers":2,
@@ -68,14 +68,19 @@ fn four_cpus_are_the_same_bytes_and_another_seed_is_another_run() {
 #[test]
 fn neighbours_that_never_pause_get_equal_turns() {
     // Where QEMU starves one of them, it is the later one.
-    let scenario = r#"{"duration":"200ms","workload":{"work_type":"SpinWait","affinity":{"Exact":[1]},
-        "composed":[{"num_workers":1,"work_type":"SpinWait","affinity":{"Exact":[2]}}]}}"#;
-    let report = deterministic(scenario, &["--cpus", "4"]).run().expect("pass", 0);
-    let done = of_workers(&report, "iterations");
-    let (least, most) = (done.iter().min().unwrap(), done.iter().max().unwrap());
-    assert!(least * 10 > most * 9, "{done:?}");
-    let gaps = of_workers(&report, "max_gap_ns");
-    assert!(gaps.iter().all(|gap| *gap < 20_000_000), "{gaps:?}");
+    for (cpus, one, other) in [("2", 0, 1), ("4", 1, 2)] {
+        let spinner = |cpu: u32| json!({"work_type": "SpinWait", "affinity": {"Exact": [cpu]}});
+        let (mut workload, mut composed) = (spinner(one), spinner(other));
+        composed["num_workers"] = json!(1);
+        workload["composed"] = json!([composed]);
+        let scenario = json!({"duration": "200ms", "workload": workload}).to_string();
+        let report = deterministic(&scenario, &["--cpus", cpus]).run().expect("pass", 0);
+        let done = of_workers(&report, "iterations");
+        let (least, most) = (done.iter().min().unwrap(), done.iter().max().unwrap());
+        assert!(least * 10 > most * 9, "{cpus} CPUs: {done:?}");
+        let gaps = of_workers(&report, "max_gap_ns");
+        assert!(gaps.iter().all(|gap| *gap < 20_000_000), "{cpus} CPUs: {gaps:?}");
+    }
 }
 
 #[test]
