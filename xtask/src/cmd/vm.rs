@@ -73,13 +73,15 @@ pub(super) fn prepare(
     let qemu = qemu::version()?;
     let Input { mut scenario, source } =
         input::load(&input::or_default(args.guest.config.clone(), paths))?;
-    let notes = input::apply(&args.overrides, &mut scenario)?;
-    notes.iter().for_each(|note| progress.step(note));
+    let mut notes = input::apply(&args.overrides, &mut scenario)?;
     let layout = source.layout(&args.guest.machine, &scenario)?;
     if args.deterministic {
         deterministic::check(args, layout.memory_mib())?;
-        Turns::of(&qemu).check(layout.topology())?;
+        let turns = Turns::of(&qemu);
+        turns.check(layout.topology())?;
+        notes.extend(turns.note(layout.cpus()).map(str::to_owned));
     }
+    notes.iter().for_each(|note| progress.step(note));
     let resolved = source.plan(&scenario, &layout.resolved())?;
     source.check_schedulers(&scenario, args.guest.scheduler.is_some())?;
     if args.guest.init.is_none() {

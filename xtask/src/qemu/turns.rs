@@ -48,7 +48,15 @@ impl Turns {
         );
         Err(Refusal::input(message, "use half as many CPUs or sockets, or a newer QEMU").into())
     }
+
+    /// What a reader of a run on so many CPUs has to know.
+    pub(crate) fn note(self, cpus: usize) -> Option<&'static str> {
+        (self == Self::Shared && cpus > 2).then_some(UNEQUAL)
+    }
 }
+
+const UNEQUAL: &str = "busy vCPUs are not equally fast with this QEMU: compare counts of workers on different CPUs \
+     only between runs of the same placement";
 
 /// CPUs, memory and nodes, and what makes their turns fair.
 pub(super) fn arguments(layout: &Layout, model: &str, turns: Turns) -> Vec<String> {
@@ -159,6 +167,15 @@ mod tests {
         -netdev hubport,id=nowhere,hubid=0
         -object filter-buffer,id=beat,netdev=nowhere,interval=900
         ");
+    }
+
+    #[test]
+    fn only_more_than_two_that_share_are_unequal() {
+        for (turns, cpus, unequal) in
+            [(Turns::Whole, 8, false), (Turns::Shared, 2, false), (Turns::Shared, 3, true)]
+        {
+            assert_eq!(turns.note(cpus).is_some(), unequal, "{turns:?} {cpus}");
+        }
     }
 
     #[test]
