@@ -16,6 +16,9 @@ const TURN_US: usize = 200;
 /// more at this.
 const TURN_OF_TWO_US: usize = 300;
 
+const UNEQUAL: &str = "busy vCPUs are not equally fast with this QEMU: compare counts of workers \
+     on different CPUs only between runs of the same placement";
+
 /// Which vCPU runs until the next timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turns {
@@ -54,9 +57,6 @@ impl Turns {
         (self == Self::Shared && cpus > 2).then_some(UNEQUAL)
     }
 }
-
-const UNEQUAL: &str = "busy vCPUs are not equally fast with this QEMU: compare counts of workers on different CPUs \
-     only between runs of the same placement";
 
 /// CPUs, memory and nodes, and what makes their turns fair.
 pub(super) fn arguments(layout: &Layout, model: &str, turns: Turns) -> Vec<String> {
