@@ -109,8 +109,7 @@ fn qemu_of(folder: &Path) -> Option<Pid> {
     let mut ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let id = ids.find(|id| {
         let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).into_owned();
-        command.starts_with("qemu-system") && command.contains(&wanted)
+        String::from_utf8_lossy(&command).contains(&wanted)
     });
     id.and_then(Pid::from_raw)
 }

@@ -69,11 +69,14 @@ fn four_cpus_are_the_same_bytes_and_another_seed_is_another_run() {
 fn neighbours_that_never_pause_get_equal_turns() {
     // Where QEMU starves one of them, it is the later one.
     for (cpus, one, other) in [("2", 0, 1), ("4", 1, 2)] {
-        let spinner = |cpu: u32| json!({"work_type": "SpinWait", "affinity": {"Exact": [cpu]}});
-        let (mut workload, mut composed) = (spinner(one), spinner(other));
-        composed["num_workers"] = json!(1);
-        workload["composed"] = json!([composed]);
-        let scenario = json!({"duration": "200ms", "workload": workload}).to_string();
+        let scenario = json!({"duration": "200ms", "workload": {
+            "work_type": "SpinWait",
+            "affinity": {"Exact": [one]},
+            "composed": [
+                {"work_type": "SpinWait", "num_workers": 1, "affinity": {"Exact": [other]}},
+            ],
+        }})
+        .to_string();
         let report = deterministic(&scenario, &["--cpus", cpus]).run().expect("pass", 0);
         let done = of_workers(&report, "iterations");
         let (least, most) = (done.iter().min().unwrap(), done.iter().max().unwrap());
