@@ -12,7 +12,7 @@ use anyhow::Result;
 /// How long a turn may last, in the guest's time.
 const TURN_US: usize = 200;
 
-/// And where two share with a third, for which QEMU takes 7 % more of `wake.json` at 200 and none
+/// And where two share with a third, for which QEMU takes 5 % more of `wake.json` at 200 and none
 /// more at this.
 const TURN_OF_TWO_US: usize = 300;
 
