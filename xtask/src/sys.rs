@@ -2,6 +2,7 @@
 //! of ours wraps. Called by `qemu`.
 #![expect(unsafe_code, reason = "code between fork and exec, one libc call; safe signatures out")]
 
+use crate::qemu::Confinement;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
@@ -16,17 +17,26 @@ pub(crate) struct Place {
     pub(crate) main_first: bool,
 }
 
-/// The program is killed when the thread that starts it ends, however it ends; it runs in `place`,
-/// if that is given.
-pub(crate) fn die_with_parent(command: &mut Command, place: Option<Place>) -> &mut Command {
+/// The program is killed when the thread that starts it ends, however it ends; it runs in `place`
+/// and under `confinement`, if these are given.
+pub(crate) fn die_with_parent(
+    command: &mut Command,
+    place: Option<Place>,
+    confinement: Option<Confinement>,
+) -> &mut Command {
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        let Some(place) = place else { return Ok(()) };
-        sched_setaffinity(None, &place.cpus)?;
-        if place.main_first { come_first() } else { Ok(()) }
+        if let Some(place) = place {
+            sched_setaffinity(None, &place.cpus)?;
+            if place.main_first {
+                come_first()?;
+            }
+        }
+        // Last: it takes the rights that the others need.
+        confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter().map(drop))
     };
-    // SAFETY: between fork and exec only async-signal-safe code may run; `ask` is three system
-    // calls on values that it owns and allocates nothing.
+    // SAFETY: between fork and exec only async-signal-safe code may run; `ask` is system calls on
+    // values that it owns and allocates nothing.
     unsafe { command.pre_exec(ask) }
 }
 

@@ -14,7 +14,7 @@ use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
-use crate::qemu::{self, Accel, Decision, HostCpu, Icount, Layout, Turns, remember_kvm};
+use crate::qemu::{self, Accel, Bounds, Decision, HostCpu, Icount, Layout, Turns, remember_kvm};
 use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
@@ -289,7 +289,7 @@ fn boot_with(
     };
     watch(
         &guest,
-        cpu,
+        Bounds { cpu, ..Bounds::default() },
         limits,
         Console::new(args.guest.allow_splat.clone(), args.console),
         &INTERRUPTED,

@@ -3,6 +3,7 @@
 
 mod accel;
 mod args;
+mod confinement;
 mod host_cpu;
 mod machine;
 mod presets;
@@ -20,12 +21,13 @@ mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Decision, remember_kvm};
 pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, Icount, arguments};
+pub(crate) use confinement::Confinement;
 pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
 pub(crate) use layout::Layout;
 pub(crate) use machine::{MachineArgs, MachineTexts};
 pub(crate) use monitor::{Command, Notice};
 pub(crate) use presets::{PRESETS, Preset};
-pub(crate) use process::{Qemu, QemuEnd, version};
+pub(crate) use process::{Bounds, Qemu, QemuEnd, version};
 pub(crate) use turns::{Turns, kernel_argument};
 pub(crate) use written::MachineRecord;

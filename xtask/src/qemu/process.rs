@@ -1,6 +1,7 @@
 //! A running QEMU: started with pipes for its monitor and its complaints, ended with us. Called by
 //! `run::watch`.
 
+use super::confinement::Confinement;
 use super::host_cpu::HostCpu;
 use super::monitor::{Command, Monitor, Notice};
 use super::turns::EXPECTED_COMPLAINT;
@@ -21,6 +22,13 @@ const PROGRAM: &str = "qemu-system-x86_64";
 pub(crate) enum QemuEnd {
     Exited(i32),
     Signaled(i32),
+}
+
+/// Where on the host QEMU runs, and what it may do there: by itself what its user may, anywhere.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) cpu: Option<&'a HostCpu>,
+    pub(crate) confinement: Option<Confinement>,
 }
 
 /// A QEMU that runs, or has ended and was not looked at yet.
@@ -67,17 +75,18 @@ fn command() -> std::process::Command {
 }
 
 impl Qemu {
-    /// Starts QEMU, on one CPU if that is given; it is killed should this thread end first.
+    /// Starts QEMU; it is killed should this thread end first.
     pub(crate) fn start(
         arguments: &[String],
         monitor: Monitor,
-        cpu: Option<&HostCpu>,
+        bounds: Bounds<'_>,
     ) -> Result<Self> {
         let mut command = command();
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let place = cpu.map(HostCpu::place);
-        let mut child = die_with_parent(&mut command, place).spawn().with_context(missing)?;
+        let place = bounds.cpu.map(HostCpu::place);
+        let command = die_with_parent(&mut command, place, bounds.confinement);
+        let mut child = command.spawn().with_context(missing)?;
         let (Some(commands), Some(notices), Some(complaints)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {

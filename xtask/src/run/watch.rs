@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::load::{HostLoad, LoadMeter};
 use super::tail::Tail;
 use crate::progress::Progress;
-use crate::qemu::{Command, Guest, HostCpu, Notice, Qemu, QemuEnd, arguments};
+use crate::qemu::{Bounds, Command, Guest, Notice, Qemu, QemuEnd, arguments};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan, SchedulerLife, SchedulerOutput};
@@ -72,16 +72,16 @@ pub(crate) struct Observed {
     pub(crate) load: HostLoad,
 }
 
-/// Boots `guest`, on one CPU of the host if that is given, and watches it to its end.
+/// Boots `guest` within `bounds` and watches it to its end.
 pub(crate) fn watch(
     guest: &Guest,
-    cpu: Option<&HostCpu>,
+    bounds: Bounds<'_>,
     limits: Limits,
     console: Console,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
-    let mut watch = Watch::start(guest, cpu, limits, console, progress)?;
+    let mut watch = Watch::start(guest, bounds, limits, console, progress)?;
     let stop = loop {
         watch.wait_for_news();
         if interrupted.load(Ordering::Relaxed) {
@@ -115,13 +115,13 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(
         guest: &Guest,
-        cpu: Option<&HostCpu>,
+        bounds: Bounds<'_>,
         limits: Limits,
         console: Console,
         progress: &'a Progress,
     ) -> Result<Self> {
         let started = Instant::now();
-        let qemu = Qemu::start(&arguments(guest), guest.monitor(), cpu)?;
+        let qemu = Qemu::start(&arguments(guest), guest.monitor(), bounds)?;
         progress.update("booting");
         let seen = Observed {
             stop: Stop::Finished,

@@ -8,7 +8,9 @@ use crate::error::{Refusal, exit};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
-use crate::qemu::{self, Accel, AccelChoice, Decision, GDB_HOST, Gdb, Guest, Turns};
+use crate::qemu::{
+    self, Accel, AccelChoice, Bounds, Confinement, Decision, GDB_HOST, Gdb, Guest, Turns,
+};
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -41,7 +43,9 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
         Guest { gdb: gdb(args)?, until: args.until, ..bundle.guest(&plan, accel, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     folder.write_json("host.json", &facts)?;
-    let seen = boot(&bundle, &plan, &guest, interrupted, &progress)?;
+    let confinement = confinement(&guest, &folder, &progress)?;
+    let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(confinement) };
+    let seen = boot(&bundle, &plan, &guest, bounds, interrupted, &progress)?;
     let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
     let report = vm::finish(&plan, accel, facts, seen, &folder, &progress)?;
     drop(progress);
@@ -146,10 +150,18 @@ fn write_inputs(
     folder.write_json("boot.json", &BootRecord::new(plan, guest, qemu, allowed))
 }
 
+/// The kernel is a stranger's.
+fn confinement(guest: &Guest, folder: &Folder, progress: &Progress) -> Result<Confinement> {
+    let confinement = Confinement::to(folder.path(), guest.gdb.map(|gdb| gdb.port))?;
+    confinement.gaps()?.into_iter().for_each(|gap| progress.step(gap));
+    Ok(confinement)
+}
+
 fn boot(
     bundle: &Bundle,
     plan: &BootPlan,
     guest: &Guest,
+    bounds: Bounds<'_>,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
@@ -161,7 +173,7 @@ fn boot(
         let when = if is_awaited { "now" } else { "once the guest is stopped" };
         progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
     }
-    watch(guest, plan.host_cpu(), limits, Console::new(allowed, false), interrupted, progress)
+    watch(guest, bounds, limits, Console::new(allowed, false), interrupted, progress)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

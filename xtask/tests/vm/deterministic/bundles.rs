@@ -1,7 +1,7 @@
 //! Bundles of real runs: replayed by `bundle run` and by their own script, with another kernel,
 //! without theirs, and with a record that lies.
 
-use crate::bench::{Run, Vm, xtask};
+use crate::bench::{Run, Vm, instead_of_qemu, xtask};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -74,6 +74,27 @@ fn a_failure_is_reproduced_exactly_by_its_bundle_and_by_its_script() {
     assert!(output.status.success(), "{output:?}");
     let replayed = std::fs::read(empty.path().join("replay/console.log")).unwrap();
     assert!(replayed == std::fs::read(run.file("console.log")).unwrap());
+}
+
+#[test]
+fn a_guest_that_breaks_out_of_qemu_finds_few_rights() {
+    let run = recorded(SMALL, "pass", 0);
+    let file = pack(&run, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    // In place of QEMU, which would do it by a fault of its own.
+    let script = r#"[ "$1" = --version ] && PATH="${PATH#*:}" exec qemu-system-x86_64 --version
+        echo > "$OUTSIDE"; grep -e CapEff -e NoNewPrivs /proc/self/status > "$INSIDE""#;
+    let mut command = Command::new(xtask());
+    command.args(["bundle", "run"]).arg(file).arg("--out").arg(at("replay"));
+    command.env("PATH", instead_of_qemu(dir.path(), script));
+    command.env("OUTSIDE", at("outside")).env("INSIDE", at("replay/seen"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let seen = std::fs::read_to_string(at("replay/seen")).expect(&said);
+    assert!(seen.contains("NoNewPrivs:\t1"), "{seen}");
+    assert!(seen.contains("CapEff:\t0000000000000000") || said.contains("CAP_SETPCAP"), "{seen}");
+    assert!(!at("outside").exists() || said.contains("has no Landlock"), "{said}");
 }
 
 #[test]
