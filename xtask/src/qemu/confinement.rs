@@ -18,7 +18,8 @@ use std::path::Path;
 /// Linux 6.12: files, devices, TCP, signals. Older kernels keep what they know of it.
 const RULES: ABI = ABI::V6;
 
-const KVM: &str = "/dev/kvm";
+/// What QEMU, or a script in its place, writes to all the same.
+const DEVICES: [&str; 2] = ["/dev/kvm", "/dev/null"];
 
 /// Rules of Landlock (landlock(7)), and no capabilities, which root has after an exec otherwise.
 #[derive(Debug)]
@@ -43,9 +44,9 @@ impl Confinement {
                 .scope(Scope::from_all(RULES))?
                 .create()?
                 .add_rule(PathBeneath::new(PathFd::new(folder)?, write))?;
-            if let Ok(kvm) = PathFd::new(KVM) {
-                rules =
-                    rules.add_rule(PathBeneath::new(kvm, write & AccessFs::from_file(RULES)))?;
+            for device in DEVICES.into_iter().filter_map(|path| PathFd::new(path).ok()) {
+                let rule = PathBeneath::new(device, write & AccessFs::from_file(RULES));
+                rules = rules.add_rule(rule)?;
             }
             Ok(match port {
                 Some(port) => rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?,
@@ -115,7 +116,7 @@ mod tests {
         // A host that cannot do it says so, which is all that can be asked of it.
         let is_whole = confinement.gaps().unwrap().is_empty();
         let script = "exec 2>&1; (: > \"$0/new\"); (: > \"$1/new\"); (: > \"$1/old\"); kill -0 $PPID; \
-            grep -e ^CapEff -e ^NoNewPrivs /proc/self/status";
+            grep -e ^CapEff -e ^NoNewPrivs /proc/self/status 2> /dev/null";
         std::fs::write(outside.path().join("old"), "kept").unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(inside.path()).arg(outside.path());
