@@ -60,13 +60,9 @@ impl Confinement {
     /// What this host does not keep from QEMU; tried by a thread that ends with it.
     pub(crate) fn gaps(&self) -> Result<Vec<&'static str>> {
         let tried = std::thread::scope(|scope| scope.spawn(|| self.enter()).join());
-        let kept =
-            tried.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())).with_context(|| {
-                Refusal::host(
-                    "landlock_restrict_self failed",
-                    "see whether a sandbox of yours denies it",
-                )
-            })?;
+        let tried = tried.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        let fix = "see whether a sandbox of yours denies it";
+        let kept = tried.context(Refusal::host("landlock_restrict_self failed", fix))?;
         let files = match kept.from_files {
             RulesetStatus::FullyEnforced => None,
             RulesetStatus::PartiallyEnforced => Some(
