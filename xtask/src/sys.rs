@@ -1,5 +1,5 @@
 //! The things here that need unsafe code: what runs between fork and exec, and a call that no crate
-//! of ours wraps. Called by `qemu`.
+//! of ours wraps. Called by `qemu` and `scheduler`.
 #![expect(unsafe_code, reason = "code between fork and exec, one libc call; safe signatures out")]
 
 use crate::qemu::Confinement;

@@ -1,5 +1,5 @@
 //! The one CPU of the host that a deterministic QEMU runs on, with all its threads, its main loop
-//! before them: left to themselves they race over expired timers. Called by `cmd::vm`.
+//! before them: left to themselves they race over expired timers. Called by `cmd::vm` and `bundle`.
 //!
 //! QEMU's thread of vCPUs and its main loop both run what has expired on the guest's clock, and a
 //! timer that is set in the main loop ends the turn of every vCPU (`qemu_timer_notify_cb`). So it

@@ -1,5 +1,6 @@
 //! Watches a guest from QEMU's start to its end: reads both serial ports and the monitor, applies
-//! the limits, and makes a guest that went silent show where it is. Called by `cmd::vm`.
+//! the limits, and makes a guest that went silent show where it is. Called by `cmd::vm` and
+//! `cmd::bundle`.
 
 use super::console::Console;
 use super::guest_clock::GuestClock;
