@@ -32,25 +32,31 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = paths::Paths::from_env().and_then(|paths| match cli.command {
-        Command::Vm(args) => cmd::vm::run(&args, &paths),
-        Command::Hunt(args) => cmd::hunt::run(&args, &paths),
-        Command::Matrix(args) => cmd::matrix::run(&args, &paths),
-        Command::Host(args) => cmd::host::run(&args, &paths),
-        Command::Check(args) => cmd::check::run(&args),
-        Command::Report(args) => cmd::report::run(&args),
-        Command::Compare(args) => cmd::compare::run(&args, &paths),
-        Command::Bundle(command) => cmd::bundle::run(&command, &paths),
-        Command::Kernel(command) => cmd::kernel::run(&command, &paths),
-        Command::Scheduler(command) => cmd::scheduler::run(&command, &paths),
-        Command::List(args) => cmd::list::run(&args, &paths),
-        Command::Docs(args) => cmd::docs::run(&args, &paths),
-        Command::Ci(args) => cmd::ci::run(&args, &paths),
-        Command::Bench(command) => cmd::bench::run(&command, &paths),
-    });
+    let outcome = dispatch(cli.command);
     ExitCode::from(outcome.unwrap_or_else(|error| {
         // A closed stderr leaves the exit code to speak.
         let _ = writeln!(std::io::stderr(), "{}", error::render(&error));
         error::exit_code(&error)
     }))
+}
+
+/// What looks at given files alone needs no checkout.
+fn dispatch(command: Command) -> anyhow::Result<u8> {
+    let paths = paths::Paths::from_env;
+    match command {
+        Command::Vm(args) => cmd::vm::run(&args, &paths()?),
+        Command::Hunt(args) => cmd::hunt::run(&args, &paths()?),
+        Command::Matrix(args) => cmd::matrix::run(&args, &paths()?),
+        Command::Host(args) => cmd::host::run(&args, &paths()?),
+        Command::Check(args) => cmd::check::run(&args),
+        Command::Report(args) => cmd::report::run(&args),
+        Command::Compare(args) => cmd::compare::run(&args, &paths()?),
+        Command::Bundle(command) => cmd::bundle::run(&command, &paths()?),
+        Command::Kernel(command) => cmd::kernel::run(&command, &paths()?),
+        Command::Scheduler(command) => cmd::scheduler::run(&command, &paths()?),
+        Command::List(args) => cmd::list::run(&args, &paths()?),
+        Command::Docs(args) => cmd::docs::run(&args, &paths()?),
+        Command::Ci(args) => cmd::ci::run(&args, &paths()?),
+        Command::Bench(command) => cmd::bench::run(&command, &paths()?),
+    }
 }
