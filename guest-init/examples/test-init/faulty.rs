@@ -18,6 +18,7 @@ pub(crate) const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("kill-runner", |stop| kill(getppid(), stop)),
     ("panic-init", panic_init),
     ("panic-self", |_| panic!("as asked")),
+    ("give-up", give_up),
     ("garble-reports", |stop| shout("/dev/ttyS1", stop)),
     ("flood-console", |stop| shout("/dev/kmsg", stop)),
     ("orphans", orphans),
@@ -59,6 +60,11 @@ fn panic_init(stop: &AtomicBool) -> WorkerReport {
         let _ = rustix::io::write(button, &[1]);
     }
     wait(stop)
+}
+
+fn give_up(_: &AtomicBool) -> WorkerReport {
+    let failed = Some("the device went away".into());
+    WorkerReport { work_units: 1, iterations: 1, failed, ..WorkerReport::default() }
 }
 
 fn say_once(line: &str, stop: &AtomicBool) -> WorkerReport {

@@ -22,6 +22,8 @@ use std::borrow::Cow;
 
 /// task->comm holds 15 bytes and a NUL; see prctl(2), PR_SET_NAME.
 const COMM_BYTES: usize = 15;
+/// `(uid_t)-1`, for which the kernel has no user.
+const NO_ID: u32 = u32::MAX;
 /// A group shares one mapping and one set of pipes; more workers than this is a mistyped number.
 const MAX_WORKERS: usize = 100_000;
 
@@ -68,6 +70,7 @@ pub struct WorkloadConfig {
     pub comm: Option<Cow<'static, str>>,
     /// User id by setresuid(2); inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 4_294_967_294_u32)))]
     pub uid: Option<u32>,
     /// Group id by setresgid(2), set before the user id; inherited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,9 +142,11 @@ pub struct WorkSpec {
     pub pcomm: Option<Cow<'static, str>>,
     /// User id by setresuid(2).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 4_294_967_294_u32)))]
     pub uid: Option<u32>,
     /// Group id by setresgid(2).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 4_294_967_294_u32)))]
     pub gid: Option<u32>,
     /// Keeps each worker to those of its CPUs that are in this NUMA node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,9 +244,8 @@ impl WorkSpec {
         self.work_type.validate(group_idx, num_workers)?;
         self.affinity.validate().map_err(|why| ConfigError::new("affinity", why))?;
         self.sched_policy.validate(group_idx)?;
-        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
-            return refuse("nice", format!("is {nice}; the kernel knows -20 to 19"));
-        }
+        check_nice(self.nice)?;
+        check_ids(self.uid, self.gid)?;
         for (field, name) in [("comm", &self.comm), ("pcomm", &self.pcomm)] {
             if let Some(name) = name.as_deref().filter(|name| !is_comm(name)) {
                 let why = format!("`{name:?}` must be 1 to {COMM_BYTES} bytes without NUL");
@@ -277,6 +281,31 @@ pub(crate) fn place_of_set(group_idx: usize) -> String {
         0 => String::new(),
         composed => format!("composed[{}].", composed - 1),
     }
+}
+
+/// Refuses a nice level that the kernel would cut to one that it knows.
+pub(crate) fn check_nice(nice: Option<i32>) -> Result<(), ConfigError> {
+    match nice.filter(|nice| !(-20..=19).contains(nice)) {
+        Some(nice) => {
+            Err(ConfigError::new("nice", format!("is {nice}; the kernel knows -20 to 19")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses the id that is no id: setresuid(2) and setresgid(2) take it for "leave it as it is".
+pub(crate) fn check_ids(uid: Option<u32>, gid: Option<u32>) -> Result<(), ConfigError> {
+    for (field, id) in [("uid", uid), ("gid", gid)] {
+        if id == Some(NO_ID) {
+            let why = format!(
+                "is {NO_ID}, which the kernel takes for -1 and leaves the id as it is; the highest \
+                 id is {}",
+                NO_ID - 1
+            );
+            return Err(ConfigError::new(field, why));
+        }
+    }
+    Ok(())
 }
 
 /// Sets that share a process share its ids. `place` is the path of each set.

@@ -31,7 +31,7 @@ pub(super) fn cpu_accounting(reports: &[WorkerReport], record: &RunRecord, cpus:
 pub(super) fn completed(scenario: &Scenario, reports: &[WorkerReport]) -> Check {
     let short =
         |r: &WorkerReport| !r.served && scenario.iterations.is_some_and(|n| r.iterations < n);
-    let incomplete = indices(reports, |r| !r.completed || short(r));
+    let incomplete = indices(reports, |r| !r.completed || r.failed.is_some() || short(r));
     let why =
         reports.iter().find_map(|r| Some(format!("worker {}: {}", r.index, r.failed.as_ref()?)));
     let detail = why.unwrap_or_else(|| "workers that ended their loop by themselves".into());

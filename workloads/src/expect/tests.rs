@@ -64,6 +64,14 @@ fn a_worker_that_ends_too_early_is_not_completed() {
 }
 
 #[test]
+fn a_worker_that_says_that_it_failed_is_not_completed_whatever_else_it_says() {
+    let case = Case::new(r#"{"num_workers":2}"#);
+    let check = case.with(1, |r| r.failed = Some("no such device".into())).check("completed");
+    assert_eq!((check.outcome, check.workers), (Outcome::Fail, vec![1]));
+    assert_eq!(check.detail, "worker 1: no such device");
+}
+
+#[test]
 fn what_the_kernel_refused_of_workers_or_of_the_run_is_not_applied() {
     let case = || Case::new(r#"{"num_workers":2}"#);
     assert_eq!(case().outcome("applied"), Outcome::Pass);

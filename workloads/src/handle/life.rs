@@ -42,7 +42,8 @@ pub(super) fn live(post: &Post, pipe: OwnedFd, host: Host) -> bool {
     worker.begin(stagger(post));
     let finish = post.work().run(&mut worker);
     let mut report = match finish {
-        Finish::Reported(report) => WorkerReport { completed: true, ..*report },
+        // User code says by `failed` that it could not go on, as the other types do.
+        Finish::Reported(report) => WorkerReport { completed: report.failed.is_none(), ..*report },
         Finish::Done => WorkerReport { completed: true, ..worker.finish() },
         Finish::Failed(why) => WorkerReport { failed: Some(why), ..worker.finish() },
     };

@@ -2,7 +2,7 @@
 //! by `plan`, written to cgroup v2 by `run`.
 
 use super::size::Size;
-use crate::config::{ConfigError, CpusetSpec, WorkSpec};
+use crate::config::{ConfigError, CpusetSpec, WorkSpec, check_ids, check_nice};
 use crate::human::{HumanTime, OptionalTime};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -18,6 +18,8 @@ const WEIGHTS: std::ops::RangeInclusive<u64> = 1..=10_000;
 pub(crate) const DEFAULT_WEIGHT: u64 = 100;
 /// A worker does not begin in less.
 const MIN_MEMORY: Size = Size(1 << 20);
+/// PID_MAX_LIMIT: `pids_max_write` refuses more.
+const MAX_PIDS: u64 = 4_194_304;
 const NAME_BYTES: usize = 64;
 const MAX_DEPTH: usize = 16;
 
@@ -46,6 +48,7 @@ pub struct CgroupDef {
     pub io_weight: Option<u64>,
     /// `pids.max`: tasks that may be in it and below.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 4_194_304)))]
     pub pids_max: Option<u64>,
     /// Whether `--work-type` replaces what its workers do.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -62,9 +65,11 @@ pub struct CgroupDef {
     pub pcomm: Option<Cow<'static, str>>,
     /// User id of every set that has none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 4_294_967_294_u32)))]
     pub uid: Option<u32>,
     /// Group id of every set that has none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 4_294_967_294_u32)))]
     pub gid: Option<u32>,
     /// NUMA node of every set that has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,8 +160,14 @@ impl CgroupDef {
         self.cpu.validate().map_err(|e| e.below("cpu."))?;
         self.memory.validate().map_err(|e| e.below("memory."))?;
         check_weight("io_weight", self.io_weight)?;
+        check_nice(self.nice)?;
+        check_ids(self.uid, self.gid)?;
         match self.pids_max {
             Some(0) => Err(ConfigError::new("pids_max", "is zero; no task could be in it")),
+            Some(max) if max > MAX_PIDS => {
+                let why = format!("is {max}; the kernel knows 1 to {MAX_PIDS}");
+                Err(ConfigError::new("pids_max", why))
+            }
             _ => Ok(()),
         }
     }
@@ -305,6 +316,10 @@ mod tests {
             (r#"{"name":"a","memory":{"max":"4K"}}"#, "memory.max"),
             (r#"{"name":"a","io_weight":10001}"#, "io_weight"),
             (r#"{"name":"a","pids_max":0}"#, "pids_max"),
+            (r#"{"name":"a","pids_max":4194305}"#, "pids_max is 4194305"),
+            (r#"{"name":"a","nice":20}"#, "nice is 20"),
+            (r#"{"name":"a","uid":4294967295}"#, "uid is 4294967295"),
+            (r#"{"name":"a","gid":4294967295}"#, "gid is 4294967295"),
             (r#"{"name":"a","mems":[]}"#, "mems"),
         ] {
             let text = refusal(json);

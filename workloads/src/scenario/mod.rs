@@ -297,6 +297,7 @@ fn located(error: &serde_json::Error) -> ScenarioError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::Topology;
     use crate::work::WorkType;
 
     fn refusal(text: &str) -> String {
@@ -358,6 +359,35 @@ mod tests {
         let text = "{\n  \"num_workers\": 3,\n  \"work_type\": \"PipeIo\"\n}";
         let error = refusal(text);
         assert!(error.starts_with("line 2 column 18: `num_workers` is 3"), "{error}");
+    }
+
+    #[test]
+    fn the_id_that_changes_nothing_is_refused_wherever_it_stands() {
+        let set = r#"{"num_workers":1,"uid":4294967295}"#;
+        for (text, path) in [
+            (format!(r#"{{"workload":{set}}}"#), "`workload.uid`"),
+            (format!(r#"{{"workload":{{"composed":[{set}]}}}}"#), "`workload.composed[0].uid`"),
+            (
+                format!(r#"{{"cgroups":[{{"name":"a","works":[{set}]}}]}}"#),
+                "`cgroups[0].works[0].uid`",
+            ),
+            (r#"{"cgroups":[{"name":"a","gid":4294967295}]}"#.into(), "`cgroups[0].gid`"),
+            (
+                format!(r#"{{"steps":[{{"ops":[{{"Spawn":{{"work":{set}}}}}]}}]}}"#),
+                "Spawn.work.uid",
+            ),
+        ] {
+            let planned = |scenario: Scenario| match scenario.plan(&Topology::flat(1)) {
+                Ok(_) => panic!("{text} is accepted"),
+                Err(broken) => ScenarioError::of(broken, &text),
+            };
+            let error = Scenario::parse(&text).map_or_else(|error| error, planned);
+            let digits = text.find("4294967295").unwrap();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("line 1 column {}: ", digits + 1)), "{error}");
+            assert!(error.contains(path) && error.contains("takes for -1"), "{error}");
+        }
+        Scenario::parse(r#"{"uid":4294967294,"gid":4294967294}"#).unwrap();
     }
 
     #[test]

@@ -489,7 +489,9 @@ catalogue! {
 
     /// Runs a function of the user's, linked into their own guest-init.
     ///
-    /// The report is the function's own: only who the worker is and that it completed is added.
+    /// The report is the function's own: only who the worker is and that it completed is added. A
+    /// function that could not go on says why in `failed`; the worker has not completed then, and
+    /// the run fails by the check `completed`.
     Custom in Own,
         kernel: "whatever the function calls",
         choose: "what no other type does"

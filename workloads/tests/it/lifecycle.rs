@@ -118,6 +118,18 @@ fn a_panic_in_user_code_is_reported_with_its_message() {
 }
 
 #[test]
+fn user_code_that_says_it_failed_has_not_completed() {
+    fn gave_up(_: &std::sync::atomic::AtomicBool) -> WorkerReport {
+        WorkerReport { work_units: 3, failed: Some("no device".into()), ..Default::default() }
+    }
+    let reports = run_for(&config(1, WorkType::custom("gave_up", gave_up)), PATIENCE);
+    let [report] = reports.as_slice() else { panic!("{reports:?}") };
+    assert!(!report.completed, "{report:?}");
+    assert_eq!((report.failed.as_deref(), report.work_units), (Some("no device"), 3));
+    assert_eq!(report.exit_info, None);
+}
+
+#[test]
 fn dropping_the_handle_leaves_no_process() {
     let handle = WorkloadHandle::spawn(&config(4, WorkType::SpinWait)).unwrap();
     handle.start();

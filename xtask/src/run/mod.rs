@@ -10,7 +10,6 @@ mod limits;
 mod load;
 mod plan;
 mod scheduler;
-mod stall;
 mod tail;
 mod verdict;
 mod watch;
@@ -23,11 +22,11 @@ pub(crate) use folder::{
     write_json,
 };
 pub(crate) use limits::Limits;
-pub(crate) use load::{doubt, doubt_verdict};
+pub(crate) use load::doubt;
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
     command_line, emulated, resolved,
 };
 pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};
-pub(crate) use verdict::{Verdict, conclude, is_lost, judge_console};
+pub(crate) use verdict::{Verdict, conclude, judge_console};
 pub(crate) use watch::{Observed, Stop, watch};

@@ -185,16 +185,19 @@ fn a_step_has_expectations_of_its_own() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_found() {
+fn what_the_kernel_refuses_and_what_user_code_could_not_do_is_found() {
     // Of three budgets of nine tenths two fit on two CPUs. Who may not make cgroups cannot go round
     // them.
-    let scenario = r#"{"duration":"200ms","workload":{"num_workers":3,
-        "sched_policy":{"Deadline":{"runtime":"9ms","deadline":"10ms","period":"10ms"}},
-        "work_type":{"Bursty":{"burst_duration":"1ms","sleep_duration":"10ms"}},
-        "composed":[{"num_workers":1,"work_type":"CgroupChurn","uid":1000}]},
+    let scenario = r#"{"duration":"200ms","workload":{"work_type":{"Custom":{"name":"give-up"}},
+        "composed":[{"num_workers":3,
+            "sched_policy":{"Deadline":{"runtime":"9ms","deadline":"10ms","period":"10ms"}},
+            "work_type":{"Bursty":{"burst_duration":"1ms","sleep_duration":"10ms"}}},
+        {"num_workers":1,"work_type":"CgroupChurn","uid":1000}]},
         "expect":{"progress":false}}"#;
-    let report = deterministic(scenario, &["--cpus", "2"]).expect("fail", 1);
+    let run = Vm::deterministic(scenario).test_init().args(["--cpus", "2"]).run();
+    let report = run.expect("fail", 1);
     assert_failed(&report, &["applied", "completed"]);
-    assert_eq!(check(&report, "completed")["workers"], serde_json::json!([3]));
+    assert_eq!(check(&report, "completed")["workers"], serde_json::json!([0, 4]));
+    assert!(run.stdout.contains("worker 0: the device went away"), "{}", run.stdout);
     assert_eq!(check(&report, "applied")["workers"].as_array().unwrap().len(), 1);
 }

@@ -163,7 +163,7 @@ fn wrong_files_are_refused_for_what_is_wrong_with_them() {
         (r#"{"mpol_flags":["STATIC"]}"#, "/mpol_flags/0", "'STATIC_NODES'"),
         (r#"{"sched_policy":{"Fifo":100}}"#, "/sched_policy/Fifo", "must be <=99"),
         (r#"{"nice":20}"#, "/nice", "must be <=19"),
-        (r#"{"uid":4294967296}"#, "/uid", "must be <=4294967295"),
+        (r#"{"uid":4294967295}"#, "/uid", "must be <=4294967294"),
         (r#"{"expect":{"fairness_min":1.5}}"#, "/expect/fairness_min", "must be <=1"),
         (r#"{"cgroups":[{"memory":{"max":"64MB"}}]}"#, "/cgroups/0/memory/max", "pattern"),
         (r#"{"cgroups":[{"cpuset":{"Exact":"0-x"}}]}"#, "/cgroups/0/cpuset/Exact", "pattern"),
