@@ -128,6 +128,17 @@ impl VmArgs {
     }
 }
 
+#[cfg(test)]
+impl MatrixArgs {
+    /// What `xtask matrix` with these words would be told.
+    pub(crate) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        match Cli::try_parse_from(["xtask", "matrix"].into_iter().chain(words))?.command {
+            Command::Matrix(args) => Ok(*args),
+            _ => bail!("`matrix` parsed as another command"),
+        }
+    }
+}
+
 /// What a guest is booted with, whoever boots it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GuestArgs {
@@ -153,6 +164,10 @@ pub(crate) struct GuestArgs {
     /// Let console lines that match this pass; recorded in the report; may be repeated.
     #[arg(long, value_name = "REGEX")]
     pub(crate) allow_splat: Vec<Regex>,
+    /// Silence of PID 1 after which the guest counts as hung, and standstill of QEMU after which the
+    /// run is given up [default: 5s with KVM, 15s with TCG, longer if deterministic].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) hang_after: Option<Duration>,
     /// sched_ext scheduler that runs from before the workload to after it: an executable, or a name
     /// from images/schedulers.toml.
     #[arg(long, value_name = "NAME|PATH")]
@@ -356,6 +371,9 @@ pub(crate) struct BundleRunArgs {
     /// later, and later still where it is idle and its time passes at once.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) until: Option<Duration>,
+    /// As for `vm`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) hang_after: Option<Duration>,
     /// Run folder; must be new or empty [default: one under target/schedlab/runs].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -416,6 +434,9 @@ pub(crate) struct KernelTypesArgs {
     /// How long each work type runs.
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = humantime::parse_duration)]
     pub(crate) hold: Duration,
+    /// As for `vm`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) hang_after: Option<Duration>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,6 +4,7 @@ use crate::hunt::Shard;
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -26,6 +27,9 @@ pub(crate) struct MatrixArgs {
     /// Guests side by side, as far as CPUs and memory of this host go [default: its CPUs].
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// As for `vm`, of every cell.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) hang_after: Option<Duration>,
     /// Begin no other cell once one is bad.
     #[arg(long)]
     pub(crate) fail_fast: bool,

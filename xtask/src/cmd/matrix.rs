@@ -46,7 +46,7 @@ fn run_plan(plan: &Plan, args: &MatrixArgs, paths: &Paths) -> Result<u8> {
     vm::end_on_signals()?;
     let progress = Progress::new();
     let mine = plan.of(args.shard);
-    let cells = Cells::prepare(&mine, args.shard, paths, &progress)?;
+    let cells = Cells::prepare(&mine, args, paths, &progress)?;
     let folder = place::choose(args, &plan.name, paths)?;
     progress.step(format!("matrix folder: {}", folder.display()));
     drop(progress);

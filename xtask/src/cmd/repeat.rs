@@ -9,7 +9,7 @@ use crate::jobs::{host_cpus, side_by_side};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
 use crate::report::RunReport;
-use crate::run::{Folder, Verdict, broken_promise, differences};
+use crate::run::{Folder, Verdict, broken_promise, differences, is_lost};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -67,6 +67,13 @@ fn compare(runs: &[(u32, RunReport)], folder: &Path) -> Result<u8> {
     let Some(((first, report), others)) = runs.split_first() else { return Ok(exit::GUEST) };
     if let Some(code) = interrupted(runs) {
         return Ok(code);
+    }
+    if let Some((number, lost)) = runs.iter().find(|(_, r)| is_lost(r.verdict, &r.checks)) {
+        to_stdout(|out| {
+            let how = describe(lost);
+            Ok(writeln!(out, "run {number} was lost, so the runs were not compared: {how}")?)
+        })?;
+        return Ok(lost.verdict.exit_code());
     }
     let of = |number: &u32| folder.join(number.to_string());
     for (number, _) in others {

@@ -18,8 +18,8 @@ use crate::qemu::{self, Accel, Bounds, Decision, HostCpu, Icount, Layout, Turns,
 use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
-    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, doubt, judge_console,
-    judge_schedulers, watch, write_scheduler_files,
+    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, doubt, doubt_verdict,
+    judge_console, judge_schedulers, watch, write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -143,6 +143,10 @@ pub(super) fn finish(
         true => (Verdict::GuestError, Some(OLD_INIT.into())),
         false => conclude(&seen, &plan.scenario, &plan.layout, &checks),
     };
+    let (verdict, advice) = match plan.deterministic {
+        None => doubt_verdict(&seen.load, seen.console.has_only_lockups(), (verdict, advice)),
+        Some(_) => (verdict, advice),
+    };
     let doubt = accel == Accel::Kvm && matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
     let advice = advice.map(|text| if doubt { text + BLAME_KVM } else { text });
     if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
@@ -245,7 +249,7 @@ fn boot(
     progress: &Progress,
 ) -> Result<(Accel, Observed)> {
     let seen = boot_with(decision.accel, args, plan, folder, facts, progress)?;
-    if !decision.on_trial || seen.stop == Stop::Interrupted {
+    if !decision.on_trial || matches!(seen.stop, Stop::Interrupted | Stop::StoodStill) {
         return Ok((decision.accel, seen));
     }
     if seen.hello.is_some() {
@@ -285,7 +289,7 @@ fn boot_with(
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),
-        ..usual
+        ..usual.with_silence(args.guest.hang_after)
     };
     watch(
         &guest,

@@ -32,6 +32,9 @@ const SPLATS: &[(&str, &str)] = &[
     ("warning", "WARNING: "),
 ];
 
+/// Names of those that a clock makes.
+const OF_TIME: &[&str] = &["lockup", "rcu-stall", "hung-task"];
+
 /// A complaint of the kernel that is not a panic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Splat {
@@ -77,6 +80,11 @@ impl Console {
     /// Splats that nobody said may pass.
     pub(super) fn unexpected(&self) -> impl Iterator<Item = &Splat> {
         self.splats.iter().filter(|splat| splat.allowed_by.is_none())
+    }
+
+    /// Whether each of them says no more than that something took too long by the clock.
+    pub(crate) fn has_only_lockups(&self) -> bool {
+        self.unexpected().all(|splat| OF_TIME.contains(&splat.name.as_str()))
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], progress: &Progress) {

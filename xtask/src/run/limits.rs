@@ -1,5 +1,5 @@
-//! How long a guest may take before it counts as lost. All limits are wall time of the host; that
-//! of a deterministic guest is another. Called by `cmd::vm`, applied by `watch`.
+//! How long a guest may take before it counts as lost. All limits are wall time of the host in which
+//! QEMU could run; that of a deterministic guest is another. Called by `cmd::vm`, applied by `watch`.
 
 use crate::qemu::Accel;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Limits {
     pub(crate) boot: Duration,
     /// From the first frame to the last.
     pub(crate) run: Duration,
-    /// Between two frames.
+    /// Between two frames, and how long QEMU may stand still between them.
     pub(crate) silence: Duration,
     /// From the last frame, a panic or an NMI to QEMU's end.
     pub(crate) grace: Duration,
@@ -64,6 +64,12 @@ impl Limits {
         let attaches = u32::try_from(attaches).unwrap_or(u32::MAX);
         let each = second.mul_f64(SCHEDULER.as_secs_f64());
         Self { run: self.run.saturating_add(each.saturating_mul(attaches)), ..self }
+    }
+
+    /// With what the user said instead.
+    #[must_use]
+    pub(crate) fn with_silence(self, asked: Option<Duration>) -> Self {
+        Self { silence: asked.unwrap_or(self.silence), ..self }
     }
 
     /// For a guest that somebody stops and looks into.

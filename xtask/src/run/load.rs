@@ -1,7 +1,9 @@
-//! What else this host did during a run, and which checks that leaves in doubt: a latency that was
-//! measured while QEMU itself waited for a CPU says nothing of the guest's scheduler. Measured by
-//! `watch`, judged by `cmd::vm`.
+//! What else this host did during a run, and which checks and verdicts that leaves in doubt: a
+//! latency that was measured while QEMU itself waited for a CPU says nothing of the guest's
+//! scheduler. Measured by `watch`, judged by `cmd::vm`.
 
+use super::stall::Activity;
+use super::verdict::Verdict;
 use crate::units::float;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// More of these than this, and checks of times are in doubt.
 const MOST_STEAL: f64 = 0.02;
 const MOST_WAITING: f64 = 0.05;
+const MOST_STILL_S: f64 = 1.0;
 /// Expectations on times and on shares of time, by the names of their checks.
 const OF_TIME: &[&str] = &[
     "fairness_min",
@@ -39,6 +42,9 @@ pub(crate) struct HostLoad {
     /// Time that QEMU's threads waited for a CPU, in the time that they wanted one; absent where
     /// the kernel has no schedstat.
     pub(crate) qemu_waiting_share: Option<f64>,
+    /// Seconds in which QEMU was stopped or got no CPU at all.
+    #[serde(default)]
+    pub(crate) qemu_stood_still_s: f64,
 }
 
 /// Takes the measure while QEMU runs.
@@ -64,6 +70,9 @@ impl HostLoad {
     fn disturbed(&self) -> Option<String> {
         let percent = |share: f64| format!("{:.0} %", share * 100.0);
         let waiting = self.qemu_waiting_share.unwrap_or_default();
+        if self.qemu_stood_still_s > MOST_STILL_S {
+            return Some(format!("QEMU stood still for {:.0} s", self.qemu_stood_still_s));
+        }
         if self.steal_share > MOST_STEAL {
             let stolen = percent(self.steal_share);
             return Some(format!("the machine below this host took {stolen} of its CPU time"));
@@ -83,6 +92,29 @@ pub(crate) fn doubt(load: &HostLoad, checks: &mut [Check]) {
     }
 }
 
+/// A verdict that only says that something took too long by the clock, of a guest whose clock went on
+/// while QEMU stood still, says nothing of the guest. `lockups_only` is whether every splat is such.
+pub(crate) fn doubt_verdict(
+    load: &HostLoad,
+    lockups_only: bool,
+    (verdict, advice): (Verdict, Option<String>),
+) -> (Verdict, Option<String>) {
+    let is_of_time = match verdict {
+        Verdict::Hang | Verdict::Timeout | Verdict::SchedulerEjected => true,
+        Verdict::Splat => lockups_only,
+        _ => false,
+    };
+    if !is_of_time || load.qemu_stood_still_s <= MOST_STILL_S {
+        return (verdict, advice);
+    }
+    let (still, advice) = (load.qemu_stood_still_s, advice.unwrap_or_default());
+    let why = format!(
+        "{}, not held against the guest: QEMU stood still for {still:.0} s; {advice}",
+        verdict.name()
+    );
+    (Verdict::Inconclusive, Some(why))
+}
+
 /// Names of checks of steps have the step before them.
 fn is_of_time(name: &str) -> bool {
     let name = name.rsplit(": ").next().unwrap_or(name);
@@ -95,27 +127,39 @@ impl LoadMeter {
         Self { pid, looked: Instant::now(), begin, threads: BTreeMap::new() }
     }
 
-    /// Looks again, if it is time.
-    pub(super) fn tick(&mut self) {
-        if self.looked.elapsed() >= PERIOD {
+    /// Looks again, if it is time; says what QEMU did since, where the kernel does.
+    pub(super) fn tick(&mut self) -> Option<Option<Activity>> {
+        (self.looked.elapsed() >= PERIOD).then(|| {
             self.looked = Instant::now();
-            self.look();
-        }
+            self.look()
+        })
     }
 
-    fn look(&mut self) {
+    fn look(&mut self) -> Option<Activity> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten();
+        let before = self.ran();
+        let (mut is_known, mut asleep) = (false, true);
         for task in tasks.flatten() {
-            let times = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let times = read("schedstat");
             let mut times = times.split_whitespace().map(str::parse);
             if let (Some(Ok(run)), Some(Ok(waited))) = (times.next(), times.next()) {
+                is_known = true;
                 self.threads.insert(task.file_name().to_string_lossy().into_owned(), (run, waited));
             }
+            asleep &= sleeps(&read("stat"));
         }
+        let ran = Duration::from_nanos(self.ran().saturating_sub(before));
+        is_known.then_some(Activity { ran, asleep })
+    }
+
+    /// CPU time of all threads so far.
+    fn ran(&self) -> u64 {
+        self.threads.values().map(|(run, _)| run).sum()
     }
 
     /// What was seen up to now.
-    pub(super) fn load(&self) -> HostLoad {
+    pub(super) fn load(&self, stood_still: Duration) -> HostLoad {
         let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let (steal_share, busy_share) = match (self.begin, CpuTimes::of(&text)) {
             (Some(begin), Some(end)) => begin.until(end),
@@ -124,8 +168,16 @@ impl LoadMeter {
         let (run, waited) =
             self.threads.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let qemu_waiting_share = (run > 0).then(|| float(waited) / float(run + waited));
-        HostLoad { steal_share, busy_share, qemu_waiting_share }
+        let qemu_stood_still_s = stood_still.as_secs_f64();
+        HostLoad { steal_share, busy_share, qemu_waiting_share, qemu_stood_still_s }
     }
+}
+
+/// Whether a thread with this `stat` waits for something of its own accord: it is neither stopped,
+/// nor on a run queue, nor in the middle of an I/O.
+fn sleeps(stat: &str) -> bool {
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    matches!(state, Some('S' | 'I') | None)
 }
 
 impl CpuTimes {
@@ -179,6 +231,8 @@ mod tests {
         assert_eq!(outcomes(stolen, &NAMES), in_doubt);
         let waited = HostLoad { qemu_waiting_share: Some(0.2), ..HostLoad::default() };
         assert_eq!(outcomes(waited, &NAMES), in_doubt);
+        let still = HostLoad { qemu_stood_still_s: 3.0, ..HostLoad::default() };
+        assert_eq!(outcomes(still, &NAMES), in_doubt);
         let busy = HostLoad { busy_share: 1.0, ..HostLoad::default() };
         assert_eq!(outcomes(busy, &NAMES), [Fail; 4]);
     }
@@ -203,8 +257,38 @@ mod tests {
     #[test]
     fn the_threads_of_a_process_are_seen_to_run() {
         let mut meter = LoadMeter::new(std::process::id());
-        meter.look();
-        let load = meter.load();
+        let seen = meter.look().unwrap();
+        assert!(seen.ran > Duration::ZERO && !seen.asleep, "this thread runs: {seen:?}");
+        let load = meter.load(Duration::from_secs(3));
+        assert_eq!(load.qemu_stood_still_s, 3.0);
         assert!(load.qemu_waiting_share.is_some_and(|share| (0.0..=1.0).contains(&share)));
+    }
+
+    #[test]
+    fn only_a_thread_that_waits_by_itself_sleeps() {
+        assert!(sleeps("7 (CPU 0/TCG) S 1 7") && sleeps("8 (a) b) S) S 1") && sleeps("9 (k) I 1"));
+        for state in ["T", "t", "R", "D"] {
+            assert!(!sleeps(&format!("7 (S) {state} 1 7")), "{state}");
+        }
+    }
+
+    #[test]
+    fn what_took_too_long_while_qemu_stood_still_is_inconclusive() {
+        let still = HostLoad { qemu_stood_still_s: 17.0, ..HostLoad::default() };
+        let judge = |load: &HostLoad, lockups_only, verdict| {
+            doubt_verdict(load, lockups_only, (verdict, Some("why".into())))
+        };
+        for verdict in [Verdict::Hang, Verdict::Timeout, Verdict::SchedulerEjected, Verdict::Splat]
+        {
+            let (then, advice) = judge(&still, true, verdict);
+            assert_eq!(then, Verdict::Inconclusive, "{verdict:?}");
+            let told = advice.is_some_and(|text| text.contains("17 s") && text.contains("why"));
+            assert!(told, "{verdict:?}");
+            assert_eq!(judge(&HostLoad::default(), true, verdict).0, verdict);
+        }
+        assert_eq!(judge(&still, false, Verdict::Splat).0, Verdict::Splat);
+        for verdict in [Verdict::Panic, Verdict::Fail, Verdict::WorkerDied, Verdict::ReportLost] {
+            assert_eq!(judge(&still, true, verdict), (verdict, Some("why".into())));
+        }
     }
 }

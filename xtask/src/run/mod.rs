@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod plan;
 mod scheduler;
+mod stall;
 mod tail;
 mod verdict;
 mod watch;
@@ -22,11 +23,11 @@ pub(crate) use folder::{
     write_json,
 };
 pub(crate) use limits::Limits;
-pub(crate) use load::doubt;
+pub(crate) use load::{doubt, doubt_verdict};
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
     command_line, emulated, resolved,
 };
 pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};
-pub(crate) use verdict::{Verdict, conclude, judge_console};
+pub(crate) use verdict::{Verdict, conclude, is_lost, judge_console};
 pub(crate) use watch::{Observed, Stop, watch};

@@ -69,6 +69,17 @@ impl Verdict {
     }
 }
 
+/// Whether a run of this verdict was lost to what was done to its QEMU from outside: it was killed, or
+/// it stood still and was given up. Such a run says nothing of another one with the same inputs.
+pub(crate) fn is_lost(verdict: Verdict, checks: &[Check]) -> bool {
+    let is_undecided = checks.iter().any(|check| check.outcome == Outcome::Inconclusive);
+    match verdict {
+        Verdict::QemuFailed => true,
+        Verdict::Inconclusive => !is_undecided,
+        _ => false,
+    }
+}
+
 /// The verdict on `seen`, of which `scenario` and `layout` were asked and whose reports gave
 /// `checks`; with advice unless it passed.
 pub(crate) fn conclude(
@@ -110,6 +121,15 @@ fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
             let status = seen.halted.as_deref().unwrap_or("unknown");
             return Some((Verdict::QemuFailed, format!("QEMU stopped the guest ({status})")));
         }
+        Stop::StoodStill => {
+            let still = seen.load.qemu_stood_still_s;
+            let text = format!(
+                "QEMU stood still for {still:.0} s: it was stopped, or this host gave it no CPU. \
+                 That says nothing of the guest. Run it again; if the host is to stand still for so \
+                 long, raise --hang-after"
+            );
+            return Some((Verdict::Inconclusive, text));
+        }
         Stop::BootTimeout => (
             Verdict::BootFailed,
             "PID 1 did not speak in time: is the kernel's serial console 8250 built in? \
@@ -117,7 +137,8 @@ fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
         ),
         Stop::Silence => (
             Verdict::Hang,
-            "PID 1 (SCHED_FIFO 99) got no CPU; the back-traces after the NMI are in console.log",
+            "PID 1 (SCHED_FIFO 99) got no CPU; the back-traces after the NMI are in console.log. \
+             On a slow host raise --hang-after",
         ),
         Stop::Timeout => (
             Verdict::Timeout,
@@ -342,6 +363,13 @@ mod tests {
             }),
             Verdict::Hang
         );
+    }
+
+    #[test]
+    fn a_host_that_stood_still_is_no_hang() {
+        let still = |s: &mut Observed| s.stop = Stop::StoodStill;
+        assert_eq!(verdict(still), Verdict::Inconclusive);
+        assert!(is_lost(Verdict::Inconclusive, &[]), "no check is the reason");
     }
 
     #[test]

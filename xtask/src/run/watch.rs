@@ -6,6 +6,7 @@ use super::console::Console;
 use super::guest_clock::GuestClock;
 use super::limits::Limits;
 use super::load::{HostLoad, LoadMeter};
+use super::stall::StallMeter;
 use super::tail::Tail;
 use crate::progress::Progress;
 use crate::qemu::{Bounds, Command, Guest, Notice, Qemu, QemuEnd, arguments};
@@ -38,6 +39,8 @@ pub(crate) enum Stop {
     BootTimeout,
     /// No frame for too long.
     Silence,
+    /// No frame for too long, because QEMU did not run.
+    StoodStill,
     /// No last frame in time.
     Timeout,
     /// Ctrl-C.
@@ -103,7 +106,9 @@ struct Watch<'a> {
     decoder: Decoder,
     log: Tail,
     started: Instant,
-    last_frame: Instant,
+    stall: StallMeter,
+    /// How long QEMU could run up to the first frame.
+    able_at_boot: Duration,
     /// When nothing more is to be expected of this guest, and what the watch then ends with.
     closing: Option<(Instant, Stop)>,
     /// Of a guest that is to be stopped.
@@ -154,7 +159,8 @@ impl<'a> Watch<'a> {
             decoder: Decoder::default(),
             log: Tail::new(&guest.console),
             started,
-            last_frame: started,
+            stall: StallMeter::new(started),
+            able_at_boot: Duration::ZERO,
             closing: None,
             clock: guest.until.map(GuestClock::new),
             is_debugged: guest.gdb.is_some(),
@@ -177,7 +183,9 @@ impl<'a> Watch<'a> {
     /// Takes all news; says why to stop, if there is a reason.
     fn look(&mut self) -> Result<Option<Stop>> {
         let ended = self.qemu.ended()?;
-        self.load.tick();
+        if let Some(seen) = self.load.tick() {
+            self.stall.look(Instant::now(), seen);
+        }
         self.read_ports();
         if let Some(end) = ended {
             return Ok(Some(
@@ -243,10 +251,13 @@ impl<'a> Watch<'a> {
             self.closing = Some((now + self.limits.grace, Stop::Finished));
             return None;
         }
+        let (all, silent) = (self.stall.since_start(), self.stall.since_frame());
         let overdue = match self.seen.boot {
-            None if self.started.elapsed() > self.limits.boot => Stop::BootTimeout,
-            Some(boot) if self.started.elapsed() > boot + self.limits.run => Stop::Timeout,
-            Some(_) if self.last_frame.elapsed() > self.limits.silence => Stop::Silence,
+            // It could not take an NMI either.
+            _ if silent.stood > self.limits.silence => return Some(Stop::StoodStill),
+            None if all.able > self.limits.boot => Stop::BootTimeout,
+            Some(_) if all.able > self.able_at_boot + self.limits.run => Stop::Timeout,
+            Some(_) if silent.able > self.limits.silence => Stop::Silence,
             _ => return None,
         };
         self.progress.step("the guest is overdue or silent: an NMI makes it show where it is");
@@ -260,7 +271,7 @@ impl<'a> Watch<'a> {
         self.seen.console.push(&text, self.progress);
         let bytes = self.frames.read();
         for message in self.decoder.push(&bytes) {
-            self.last_frame = Instant::now();
+            self.stall.heard();
             self.take(message);
         }
     }
@@ -276,6 +287,7 @@ impl<'a> Watch<'a> {
                     hello.cpus
                 ));
                 self.seen.boot = Some(boot);
+                self.able_at_boot = self.stall.since_start().able;
                 self.seen.hello = Some(hello);
             }
             Message::Plan(plan) => {
@@ -318,7 +330,7 @@ impl<'a> Watch<'a> {
             unfinished: self.decoder.unfinished(),
             complaints,
             total: self.started.elapsed(),
-            load: self.load.load(),
+            load: self.load.load(self.stall.since_start().still()),
             ..self.seen
         })
     }

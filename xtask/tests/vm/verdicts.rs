@@ -2,6 +2,7 @@
 
 use crate::bench::{Run, Vm, qemu_of, run_and, signal, xtask};
 use rustix::process::Signal;
+use std::time::Duration;
 
 fn custom(name: &str) -> String {
     format!(
@@ -49,6 +50,37 @@ fn hang_when_pid_1_gets_no_cpu_and_the_back_traces_are_there() {
     let console = run.text("console.log");
     assert!(console.contains("NMI"), "{console}");
     assert!(console.contains("Call Trace"), "{console}");
+}
+
+#[test]
+fn inconclusive_and_no_hang_when_qemu_was_stopped() {
+    // Whoever goes on after the limit must not be told of a hang either.
+    let run = Vm::new(LONG)
+        .args(["--accel", "tcg", "--hang-after", "3s"])
+        .run_and("PID 1 after", |xtask| signal(qemu_of(xtask), Signal::STOP));
+    run.expect("inconclusive", 5);
+    assert!(advice(&run).contains("QEMU stood still for"), "{}", advice(&run));
+    let still = run.json("host.json")["load"]["qemu_stood_still_s"].as_f64().unwrap();
+    assert!(still > 2.5, "{still}");
+}
+
+#[test]
+fn a_qemu_that_stands_still_for_less_than_the_limit_goes_on() {
+    // The guest's time stands still with it, so that nothing is in doubt.
+    let scenario = r#"{"duration":"500ms"}"#;
+    let run =
+        Vm::deterministic(scenario).args(["--hang-after", "8s"]).run_and("PID 1 after", |xtask| {
+            // The whole job for longer than the limit, as by Ctrl-Z, then QEMU alone for less.
+            let (job, qemu) = (xtask.cast_signed(), qemu_of(xtask));
+            for (stopped, seconds) in [(vec![job, qemu], 10), (vec![qemu], 4)] {
+                stopped.iter().for_each(|pid| signal(*pid, Signal::STOP));
+                std::thread::sleep(Duration::from_secs(seconds));
+                stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
+            }
+        });
+    run.expect("pass", 0);
+    let still = run.json("host.json")["load"]["qemu_stood_still_s"].as_f64().unwrap();
+    assert!(still > 13.0, "{still}");
 }
 
 #[test]

@@ -45,7 +45,12 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     folder.write_json("host.json", &facts)?;
     let confinement = confinement(&guest, &folder, &progress)?;
     let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(confinement) };
-    let seen = boot(&bundle, &plan, &guest, bounds, interrupted, &progress)?;
+    let limits = match guest.gdb {
+        Some(_) => Limits::none(),
+        None => plan.limits(accel).with_silence(args.hang_after),
+    };
+    progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
+    let seen = boot(&bundle, &guest, bounds, limits, interrupted, &progress)?;
     let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
     let report = vm::finish(&plan, accel, facts, seen, &folder, &progress)?;
     drop(progress);
@@ -159,16 +164,14 @@ fn confinement(guest: &Guest, folder: &Folder, progress: &Progress) -> Result<Co
 
 fn boot(
     bundle: &Bundle,
-    plan: &BootPlan,
     guest: &Guest,
     bounds: Bounds<'_>,
+    limits: Limits,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
     let patterns = bundle.manifest.boot.allow_splat.iter();
     let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
-    let limits = if guest.gdb.is_some() { Limits::none() } else { plan.limits(guest.accel) };
-    progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
     if let Some(Gdb { port, is_awaited }) = guest.gdb {
         let when = if is_awaited { "now" } else { "once the guest is stopped" };
         progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));

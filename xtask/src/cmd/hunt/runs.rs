@@ -9,7 +9,9 @@ use crate::hunt::{Cell, Signature, undecided};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
-use crate::run::{Verdict, broken_promise, differences, remove_folder, resolved, write_file};
+use crate::run::{
+    Verdict, broken_promise, differences, is_lost, remove_folder, resolved, write_file,
+};
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -95,6 +97,9 @@ impl<'a> Hunt<'a> {
             let other = self.boot(&self.scenario(seed), &second)?;
             if other.verdict == Verdict::Interrupted {
                 return Ok(Ran::Cell(cell(seed, &other, false)));
+            }
+            if [&report, &other].iter().any(|r| is_lost(r.verdict, &r.checks)) {
+                return Ok(Ran::Cell(cell(seed, &report, false)));
             }
             let found = differences(&folder, &second)?;
             if !found.is_empty() {

@@ -67,7 +67,8 @@ pub(super) fn types(args: &KernelTypesArgs, paths: &Paths) -> Result<u8> {
     let mut kernels = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         progress.step(format!("kernel {} of {}: {spec}", index + 1, specs.len()));
-        let vm_args = vm_args(spec, &config, &dir.path().join(index.to_string()), paths)?;
+        let mut vm_args = vm_args(spec, &config, &dir.path().join(index.to_string()), paths)?;
+        vm_args.guest.hang_after = args.hang_after;
         let (report, folder) = vm::run_once(&vm_args, paths, &progress)?;
         if matches!(report.verdict, Verdict::Interrupted) {
             return Ok(report.verdict.exit_code());

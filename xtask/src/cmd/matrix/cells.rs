@@ -1,12 +1,11 @@
 //! One cell of a matrix: from its names to what is kept of its runs. Called by `cmd::matrix`.
 
 use super::budget::{Budget, Share, available_memory_mib};
-use crate::cli::VmArgs;
+use crate::cli::{MatrixArgs, VmArgs};
 use crate::cmd::input;
 use crate::cmd::kernel::refuse_unfit;
 use crate::cmd::vm;
 use crate::error::{Refusal, exit, exit_code};
-use crate::hunt::Shard;
 use crate::image;
 use crate::jobs::host_cpus;
 use crate::kernel::{self, Kernel};
@@ -14,7 +13,7 @@ use crate::matrix::{CellResult, OWN, Planned, RunSummary};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::qemu::PRESETS;
-use crate::run::{BootPlan, Verdict, broken_promise, differences, remove_folder};
+use crate::run::{BootPlan, Verdict, broken_promise, differences, is_lost, remove_folder};
 use crate::scheduler;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +26,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Cells<'a> {
     kernels: BTreeMap<String, Kernel>,
     budget: Budget,
+    hang_after: Option<Duration>,
     paths: &'a Paths,
 }
 
@@ -42,11 +42,11 @@ impl<'a> Cells<'a> {
     /// Fetches and builds what the cells need, each once, and refuses what no boot could mend.
     pub(super) fn prepare(
         cells: &[&Planned],
-        shard: Option<Shard>,
+        asked: &MatrixArgs,
         paths: &'a Paths,
         progress: &Progress,
     ) -> Result<Self> {
-        let shard = shard.map(|shard| format!(" of shard {shard}")).unwrap_or_default();
+        let shard = asked.shard.map(|shard| format!(" of shard {shard}")).unwrap_or_default();
         let to_run: Vec<_> = cells.iter().filter(|planned| planned.excluded.is_none()).collect();
         progress.step(format!("{} cells{shard}, {} to be run", cells.len(), to_run.len()));
         let mut read = BTreeSet::new();
@@ -74,7 +74,8 @@ impl<'a> Cells<'a> {
         if !to_run.is_empty() {
             image::guest_init(paths, progress)?;
         }
-        Ok(Self { kernels, budget: Budget::new(host_cpus(), available_memory_mib()), paths })
+        let budget = Budget::new(host_cpus(), available_memory_mib());
+        Ok(Self { kernels, budget, hang_after: asked.hang_after, paths })
     }
 
     /// Runs a cell into its folder below `folder`, as often as it is planned, when there is room
@@ -99,7 +100,8 @@ impl<'a> Cells<'a> {
         if let Some(why) = self.too_old(planned) {
             return Ok(skip(why));
         }
-        let args = arguments(planned)?;
+        let mut args = arguments(planned)?;
+        args.guest.hang_after = self.hang_after;
         let (plan, qemu) = match vm::prepare(&args, self.paths, &Progress::silent()) {
             // The kernel, the scenario and the machine do not fit together.
             Err(error) if exit_code(&error) == exit::BAD_INPUT => {
@@ -146,8 +148,8 @@ impl<'a> Cells<'a> {
             return Ok(false);
         }
         // What was done to a QEMU from outside says nothing of the promise.
-        let lost = |verdict| verdict == Verdict::QemuFailed;
-        let any_lost = lost(report.verdict) || result.runs.iter().any(|run| lost(run.verdict));
+        let any_lost = is_lost(report.verdict, &report.checks)
+            || result.runs.iter().any(|run| is_lost(run.verdict, &run.checks));
         if args.deterministic && number > 1 && !any_lost {
             let first = folder.join(place(1));
             let found = differences(&first, &out)?;
@@ -251,7 +253,8 @@ mod tests {
         let mut planned = planned("own", "own");
         planned.recipe.scenario = file;
         let paths = Paths::below(dir.path());
-        let error = Cells::prepare(&[&planned], None, &paths, &Progress::silent()).unwrap_err();
+        let asked = MatrixArgs::of(["matrix.toml"]).unwrap();
+        let error = Cells::prepare(&[&planned], &asked, &paths, &Progress::silent()).unwrap_err();
         assert_eq!(exit_code(&error), exit::BAD_INPUT);
         assert!(error.to_string().contains("num_wokers"), "{error}");
     }
