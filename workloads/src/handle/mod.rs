@@ -238,6 +238,8 @@ struct Set {
     workers: Range<usize>,
     /// Its lines in the shared mapping.
     first_line: usize,
+    /// Whether its workers are threads of one process; else each is a process.
+    one_process: bool,
 }
 
 impl std::fmt::Debug for Set {
@@ -334,6 +336,7 @@ impl Post {
             pipes: &self.files.pipes,
             events: self.files.events.as_ref(),
             io: &options.io,
+            one_process: self.set().one_process,
             limit: options.iterations.unwrap_or(u64::MAX),
             seed: options.seed,
         }

@@ -50,8 +50,8 @@ impl WorkloadHandle {
 
     /// As [`Self::spawn_with`] for sets that are planned and checked.
     pub(crate) fn muster(muster: &Muster<'_>) -> Result<Self, SpawnError> {
-        let mut handle = Self::prepare(sets(muster.sets)?, muster)?;
-        let homes = Homes::of(&handle.common.sets, muster.clone_mode);
+        let mut handle = Self::prepare(sets(muster)?, muster)?;
+        let homes = Homes::of(&handle.common.sets);
         for set in homes.processes {
             handle.each_group(set, |handle, group| handle.fork_group(group))?;
         }
@@ -223,19 +223,19 @@ struct Homes {
 }
 
 impl Homes {
-    fn of(sets: &[Set], clone_mode: CloneMode) -> Self {
+    fn of(sets: &[Set]) -> Self {
         let mut homes = Self::default();
         let mut containers: BTreeMap<String, (Leader, Vec<usize>)> = BTreeMap::new();
         for (at, set) in sets.iter().enumerate() {
-            match (&set.spec.pcomm, clone_mode) {
+            match (&set.spec.pcomm, set.one_process) {
                 (Some(comm), _) => {
                     let comm = comm.clone().into_owned();
                     let leader =
                         Leader { comm: comm.clone(), uid: set.spec.uid, gid: set.spec.gid };
                     containers.entry(comm).or_insert_with(|| (leader, Vec::new())).1.push(at);
                 }
-                (None, CloneMode::Fork) => homes.processes.push(at),
-                (None, CloneMode::Thread) => homes.threads.push(at),
+                (None, false) => homes.processes.push(at),
+                (None, true) => homes.threads.push(at),
             }
         }
         homes.containers = containers.into_values().collect();
@@ -268,9 +268,9 @@ impl Set {
     }
 }
 
-fn sets(planned: &[PlannedSet]) -> Result<Vec<Set>, SpawnError> {
+fn sets(muster: &Muster<'_>) -> Result<Vec<Set>, SpawnError> {
     let mut sets: Vec<Set> = Vec::new();
-    for PlannedSet { group_idx, spec, placement } in planned.iter().cloned() {
+    for PlannedSet { group_idx, spec, placement } in muster.sets.iter().cloned() {
         if spec.work_type.is_unresolved() {
             return Err(SpawnError::Unregistered(spec.work_type.name().to_owned()));
         }
@@ -279,7 +279,17 @@ fn sets(planned: &[PlannedSet]) -> Result<Vec<Set>, SpawnError> {
         let (first, first_line) =
             sets.last().map_or((0, 0), |set| (set.workers.end, set.first_line + set.lines()));
         let workers = first..first + spec.num_workers.unwrap_or(0);
-        sets.push(Set { group_idx, spec, placement, work, needs, workers, first_line });
+        let one_process = spec.pcomm.is_some() || muster.clone_mode == CloneMode::Thread;
+        sets.push(Set {
+            group_idx,
+            spec,
+            placement,
+            work,
+            needs,
+            workers,
+            first_line,
+            one_process,
+        });
     }
     Ok(sets)
 }
@@ -330,9 +340,9 @@ mod tests {
     use super::*;
     use crate::config::Placement;
     use crate::cpuset::cpus_of;
-    use crate::work::WorkType;
-    use rustix::thread::sched_getaffinity;
-    use std::time::Duration;
+    use crate::work::{FutexLockMode, WakeMechanism, WorkType};
+    use rustix::thread::{futex, sched_getaffinity};
+    use std::time::{Duration, Instant};
 
     /// Where the kernel had the workers of a second set, whose groups get the first and the last
     /// CPU in turn.
@@ -359,6 +369,58 @@ mod tests {
     fn ends() -> [usize; 2] {
         let allowed = cpus_of(&sched_getaffinity(None).unwrap());
         [allowed[0], allowed[allowed.len() - 1]]
+    }
+
+    /// Sleepers that a wake-up of this kind finds on the lines of all groups.
+    fn found(handle: &WorkloadHandle, flags: futex::Flags) -> usize {
+        // Who waits for a PI lock is found too, and not to be woken so.
+        let wake = |word| futex::wake(word, flags, 1).unwrap_or(1);
+        handle.common.lines.iter().map(|line| wake(&line.word)).sum()
+    }
+
+    #[test]
+    fn threads_of_one_process_wait_on_private_futexes_and_nobody_else_does() {
+        let (hop, inversion) = (Duration::ZERO, WorkType::priority_inversion);
+        for work_type in [
+            WorkType::futex_ping_pong(0),
+            WorkType::wake_chain(3, WakeMechanism::Futex, hop),
+            WorkType::futex_fan_out(2, 0),
+            WorkType::thundering_herd(2, 1, 1),
+            WorkType::mutex_contention(4, 4096, 0),
+            inversion(1, 1, 1, 4096, 64, FutexLockMode::Plain),
+            inversion(1, 1, 1, 4096, 64, FutexLockMode::Pi),
+            WorkType::producer_consumer_imbalance(1, 1, 10_000, 1, 1),
+            WorkType::epoll_storm(1, 1, 1),
+            WorkType::signal_storm(1, 0),
+        ] {
+            for clone_mode in [CloneMode::Fork, CloneMode::Thread] {
+                let num_workers = work_type.worker_group_size().unwrap();
+                let work_type = work_type.clone();
+                let config = WorkloadConfig {
+                    num_workers,
+                    work_type: work_type.clone(),
+                    clone_mode,
+                    ..WorkloadConfig::default()
+                };
+                let handle = WorkloadHandle::spawn(&config).unwrap();
+                handle.start();
+                let (private, shared) = (futex::Flags::PRIVATE, futex::Flags::empty());
+                let (right, wrong) = match clone_mode {
+                    CloneMode::Fork => (shared, private),
+                    CloneMode::Thread => (private, shared),
+                };
+                let (mut sleepers, mut strangers) = (0, 0);
+                let deadline = Instant::now() + Duration::from_secs(5);
+                while sleepers < 10 && Instant::now() < deadline {
+                    strangers += found(&handle, wrong);
+                    sleepers += found(&handle, right);
+                }
+                let reports = handle.stop_and_collect(Duration::from_secs(5));
+                assert!(sleepers >= 10, "{work_type:?}, {clone_mode:?}: nobody slept");
+                assert_eq!(strangers, 0, "{work_type:?}, {clone_mode:?}");
+                assert!(reports.iter().all(|report| report.completed), "{reports:?}");
+            }
+        }
     }
 
     #[test]

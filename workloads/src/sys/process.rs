@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 thread_local! {
     /// Where the handler counts what [`interrupt_thread`] sent to this thread; null for nowhere.
     static RECEIVED: Cell<*const AtomicU32> = const { Cell::new(ptr::null()) };
+    /// How those wait who wait on that word.
+    static WAITED_BY: Cell<futex::Flags> = const { Cell::new(futex::Flags::empty()) };
 }
 
 /// The signal that interrupts a blocked worker. It carries no meaning of its own.
@@ -132,19 +134,24 @@ extern "C" fn count_interrupt(
     if let (libc::SI_TKILL, Some(word)) = (code, word) {
         word.fetch_add(1, Ordering::AcqRel);
         // A sender that was not woken sees the count at its next look.
-        let _ = futex::wake(word, futex::Flags::empty(), 1);
+        let _ = futex::wake(word, WAITED_BY.get(), 1);
     }
 }
 
 /// Runs `during` while the handler counts this thread's interrupts in `word`, and wakes who waits
-/// for that.
-pub(crate) fn counting_interrupts<R>(word: &AtomicU32, during: impl FnOnce() -> R) -> R {
+/// for that with `waited_by`.
+pub(crate) fn counting_interrupts<R>(
+    word: &AtomicU32,
+    waited_by: futex::Flags,
+    during: impl FnOnce() -> R,
+) -> R {
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {
             RECEIVED.set(ptr::null());
         }
     }
+    WAITED_BY.set(waited_by);
     RECEIVED.set(ptr::from_ref(word));
     let _reset = Reset;
     during()

@@ -270,6 +270,10 @@ catalogue! {
 
     /// A messenger wakes all its receivers, each of them sleeps and then multiplies matrices, and
     /// the last to be done wakes the messenger.
+    ///
+    /// It is not schbench. Here all receivers sleep when a round begins. schbench wakes a worker
+    /// while others still compute, so that its latency holds the wait for a busy CPU. With four
+    /// workers in one guest the 99th percentile was 3.5 ms in schbench and 185 us here.
     FanOutCompute = fan_out_compute in Wake,
         kernel: "`futex_wake`, `wake_up_q` with many tasks, `select_task_rq_fair`; \
             `hrtimer_nanosleep`, `hrtimer_wakeup`",

@@ -195,7 +195,7 @@ pub(super) fn lead(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
     let stamp_ns = w.stamp();
     round.stamp_ns.store(stamp_ns, Relaxed);
     round.word.fetch_add(1, Release);
-    futex_wake(&round.word, followers)?;
+    futex_wake(w, &round.word, followers)?;
     loop {
         let count = done.word.load(Acquire);
         if count >= followers {
@@ -231,7 +231,7 @@ pub(super) fn done(w: &Worker<'_>, followers: usize) -> Result<(), Errno> {
     let word = &w.line(DONE).word;
     let before = word.fetch_add(1, AcqRel);
     if usize::try_from(before).is_ok_and(|before| before + 1 == followers) {
-        futex_wake(word, 1)?;
+        futex_wake(w, word, 1)?;
     }
     Ok(())
 }

@@ -207,7 +207,7 @@ impl Work for PriorityInversion {
 fn call_all(w: &Worker<'_>) -> Result<(), Errno> {
     let word = &w.line(ROUND).word;
     word.fetch_add(1, AcqRel);
-    futex_wake(word, u32::MAX)
+    futex_wake(w, word, u32::MAX)
 }
 
 /// Acquires, calls `hold` and releases. Who gave up waiting because of the stop never enters.
@@ -227,8 +227,9 @@ fn locked(
     w.record(Latency::Lock, to_ns.saturating_sub(from_ns));
     prove_alone(w, hold);
     match mode {
-        FutexLockMode::Plain => unlock(word),
-        FutexLockMode::Pi => unlock_pi(word),
+        FutexLockMode::Plain if release(word) => futex_wake(w, word, 1),
+        FutexLockMode::Pi if release_pi(word) => futex::unlock_pi(word, w.futex_flags()),
+        _ => Ok(()),
     }
 }
 
@@ -256,11 +257,9 @@ fn lock(w: &Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
     Ok(())
 }
 
-fn unlock(word: &AtomicU32) -> Result<(), Errno> {
-    match word.swap(FREE, Release) {
-        CONTENDED => futex_wake(word, 1),
-        _ => Ok(()),
-    }
+/// Frees the lock; whether somebody waits for it.
+fn release(word: &AtomicU32) -> bool {
+    word.swap(FREE, Release) == CONTENDED
 }
 
 fn lock_pi(w: &mut Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
@@ -275,7 +274,7 @@ fn lock_pi(w: &mut Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
             until.tv_nsec -= 1_000_000_000;
             until.tv_sec += 1;
         }
-        match futex::lock_pi(word, futex::Flags::empty(), Some(&until)) {
+        match futex::lock_pi(word, w.futex_flags(), Some(&until)) {
             Ok(()) => {
                 inherit(w, word);
                 return Ok(());
@@ -297,11 +296,9 @@ fn inherit(w: &mut Worker<'_>, word: &AtomicU32) {
     }
 }
 
-fn unlock_pi(word: &AtomicU32) -> Result<(), Errno> {
-    if word.compare_exchange(own_tid(), FREE, Release, Relaxed).is_ok() {
-        return Ok(());
-    }
-    futex::unlock_pi(word, futex::Flags::empty())
+/// Frees the lock, unless somebody waits for it: then only the kernel can.
+fn release_pi(word: &AtomicU32) -> bool {
+    word.compare_exchange(own_tid(), FREE, Release, Relaxed).is_err()
 }
 
 /// What the kernel expects in the word of a lock that we hold.
@@ -323,14 +320,14 @@ mod tests {
     #[test]
     fn a_plain_lock_wakes_only_if_somebody_waits() {
         let word = AtomicU32::new(TAKEN);
-        unlock(&word).unwrap();
+        assert!(!release(&word));
         assert_eq!(word.load(Relaxed), FREE);
     }
 
     #[test]
     fn a_pi_lock_without_contention_stays_in_user_space() {
         let word = AtomicU32::new(own_tid());
-        unlock_pi(&word).unwrap();
+        assert!(!release_pi(&word));
         assert_eq!(word.load(Relaxed), FREE);
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn wake(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
     let line = w.line(to);
     line.stamp_ns.store(stamp_ns, Relaxed);
     line.word.store(1, Release);
-    futex_wake(&line.word, 1)
+    futex_wake(w, &line.word, 1)
 }
 
 /// Waits for the token on the worker's own line.

@@ -374,7 +374,7 @@ fn wake_one(w: &mut Worker<'_>, beds: Range<usize>) -> Result<(), Errno> {
         {
             bed.stamp_ns.store(w.stamp(), Relaxed);
             bed.word.store(AWAKE, Release);
-            return futex_wake(&bed.word, 1);
+            return futex_wake(w, &bed.word, 1);
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ impl Work for SignalStorm {
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let received = &w.line(w.position()).word;
-        match counting_interrupts(received, || self.exchange(w)) {
+        match counting_interrupts(received, w.futex_flags(), || self.exchange(w)) {
             Ok(()) | Err(Errno::CANCELED) => Finish::Done,
             Err(errno) => Finish::Failed(format!("signal exchange failed: {errno}")),
         }
@@ -127,7 +127,7 @@ fn await_last_signal(w: &mut Worker<'_>) -> Result<(), Errno> {
 fn reach(w: &Worker<'_>, stage: u32) -> Result<(), Errno> {
     let word = &w.line(2 + w.position()).word;
     word.store(stage, Release);
-    futex_wake(word, 1)
+    futex_wake(w, word, 1)
 }
 
 fn await_partner(w: &mut Worker<'_>, stage: u32) -> Result<(), Errno> {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU32;
 
 /// Sleeps while `word` is `expected`: whether it slept, or found another value.
 pub(super) fn futex_wait(w: &Worker<'_>, word: &AtomicU32, expected: u32) -> Result<bool, Errno> {
-    match futex::wait(word, futex::Flags::empty(), expected, None) {
+    match futex::wait(word, w.futex_flags(), expected, None) {
         Ok(()) => Ok(true),
         Err(Errno::AGAIN) => Ok(false),
         Err(errno) => interrupted(w, errno).map(|()| false),
@@ -16,10 +16,10 @@ pub(super) fn futex_wait(w: &Worker<'_>, word: &AtomicU32, expected: u32) -> Res
 }
 
 /// Wakes at most `count` waiters of `word`.
-pub(super) fn futex_wake(word: &AtomicU32, count: u32) -> Result<(), Errno> {
+pub(super) fn futex_wake(w: &Worker<'_>, word: &AtomicU32, count: u32) -> Result<(), Errno> {
     // The kernel takes the count as signed, and a negative one as none.
     let count = count.min(i32::MAX.unsigned_abs());
-    futex::wake(word, futex::Flags::empty(), count).map(drop)
+    futex::wake(word, w.futex_flags(), count).map(drop)
 }
 
 /// Reads one byte that a partner writes into pipe `index` of the group.

@@ -18,7 +18,7 @@ use crate::sys::cpu::{current_cpu, is_emulated};
 use crate::sys::shared::{Control, Line, Phase, Slot};
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
-use rustix::thread::clock_nanosleep_absolute;
+use rustix::thread::{clock_nanosleep_absolute, futex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hint::{black_box, spin_loop};
@@ -73,6 +73,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) pipes: &'a [Pipe],
     pub(crate) events: Option<&'a Events>,
     pub(crate) io: &'a IoPlace,
+    /// Whether the whole group is threads of one process.
+    pub(crate) one_process: bool,
     /// Iterations after which the worker is done; `u64::MAX` for a timed run.
     pub(crate) limit: u64,
     /// The scenario's seed.
@@ -268,6 +270,13 @@ impl<'a> Worker<'a> {
 
     pub(crate) fn stop_flag(&self) -> &'a AtomicBool {
         &self.seat.control.stop
+    }
+
+    /// How futexes of the group are waited on and woken: by address alone where all share an address
+    /// space, as the threads of a program do.
+    #[inline]
+    pub(crate) fn futex_flags(&self) -> futex::Flags {
+        if self.seat.one_process { futex::Flags::PRIVATE } else { futex::Flags::empty() }
     }
 
     /// Index among all workers of the run.

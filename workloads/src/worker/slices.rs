@@ -183,6 +183,7 @@ pub(super) mod tests {
             pipes: &[],
             events: None,
             io,
+            one_process: false,
             limit: u64::MAX,
             seed: 0,
         }

@@ -30,7 +30,8 @@ const TERMS: &str = "\
 const MORE_TERMS: &str = "\
 - **Privilege**: what the type needs beyond an ordinary user, and what happens without. In a guest workers are root, unless
   the workload has a `uid`.
-- **Threads**: whether the workers may be threads of one process instead of processes.
+- **Threads**: whether the workers may be threads of one process instead of processes. Threads wait on private futexes
+  (`FUTEX_PRIVATE_FLAG`), as those of programs do; processes on shared ones, which cost more.
 - **Latency**: the kinds of samples; [the README](../README.md#reading-the-report) says from where to where each is.
 ";
 
