@@ -68,14 +68,23 @@ pub(super) fn iterations(part: &Part<'_>, _: f64) -> Vec<Reading> {
     part.of_free_workers(|worker| Ok(float(done(worker))))
 }
 
-/// Iterations of workers that should have none.
+/// Iterations of workers that should have none. Of one that was elsewhere too they may be from
+/// there.
 pub(super) fn stalled(part: &Part<'_>, _: f64) -> Vec<Reading> {
-    let held = |worker: &&Account<'_>| {
-        let mut places = part.scenes().filter_map(|scene| place(scene, worker.crew));
-        places.any(|path| part.is_stalled(path))
+    let of_worker = |worker: &Account<'_>| {
+        let scenes = part.scenes().chain(part.passing());
+        let (inside, outside): (Vec<&str>, Vec<&str>) = scenes
+            .filter_map(|scene| place(scene, worker.crew))
+            .partition(|path| part.is_stalled(path));
+        let at = inside.first()?;
+        let index = worker.index();
+        let value = match outside.first().filter(|_| worker.iterations > 0) {
+            None => Ok(float(worker.iterations)),
+            Some(other) => Err(format!("worker {index} was in `{other}` too, not only in `{at}`")),
+        };
+        Some(Reading::of_worker(index, value))
     };
-    let held = part.workers.iter().filter(held);
-    held.map(|worker| Reading::of_worker(worker.index(), Ok(float(worker.iterations)))).collect()
+    part.workers.iter().filter_map(of_worker).collect()
 }
 
 fn indices(reports: &[WorkerReport], broke: impl Fn(&WorkerReport) -> bool) -> Vec<usize> {

@@ -1,6 +1,7 @@
 //! Reports and records for the tests of this folder: what a run of a plan might bring back.
 
 use super::{Check, Outcome, judge};
+use crate::clock::to_ns;
 use crate::plan::{Plan, Scene};
 use crate::report::{StepReport, WorkerReport};
 use crate::run::{CgroupUse, RunRecord, StepRecord};
@@ -34,7 +35,7 @@ impl Case {
         let reports = workers.enumerate().map(|(index, set)| worker(&plan, index, set)).collect();
         let steps = plan.steps.iter().map(|step| StepRecord {
             name: step.name.clone(),
-            held_ns: WALL_NS,
+            held_ns: to_ns(step.hold()).max(WALL_NS),
             ..StepRecord::default()
         });
         let steps = steps.collect();

@@ -4,10 +4,11 @@
 use super::check::{Reading, float};
 use super::demand::is_in;
 use crate::histogram::LatencySummary;
-use crate::plan::{Crew, Plan, Scene};
+use crate::plan::{Action, Crew, Plan, PlannedStep, Scene};
 use crate::report::{Latency, StepReport, WorkerReport};
 use crate::run::{CgroupUse, RunRecord, StepRecord};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A run, or a step.
 #[derive(Debug)]
@@ -32,8 +33,12 @@ pub(super) struct Window<'a> {
     /// How long it was for the runner; 0 if that is not known. Who waits for a CPU at its end is
     /// counted until it had one, which is longer.
     pub(super) wall_time_ns: u64,
-    /// What held in it.
+    /// Why it says nothing of the time that was asked for; if it was held that long, nothing.
+    pub(super) cut: Option<String>,
+    /// What was held in it.
     pub(super) scenes: &'a [Scene],
+    /// What was so for moments, between two operations.
+    pub(super) passing: &'a [Scene],
     pub(super) cgroups: &'a BTreeMap<String, CgroupUse>,
     pub(super) workers: Vec<Account<'a>>,
 }
@@ -68,7 +73,9 @@ impl<'a> Part<'a> {
             [] => vec![Window {
                 step: None,
                 wall_time_ns: record.wall_time_ns,
+                cut: None,
                 scenes: std::slice::from_ref(&plan.opening),
+                passing: &[],
                 cgroups: &record.cgroups,
                 workers: workers.clone(),
             }],
@@ -93,18 +100,28 @@ impl<'a> Part<'a> {
         Self { plan, step: Some(step), stalled, workers, windows: window.into_iter().collect() }
     }
 
-    /// All that the plan wanted to hold in it.
+    /// All that the plan wanted to be held in it.
     pub(super) fn scenes(&self) -> impl Iterator<Item = &'a Scene> {
-        let plan = self.plan;
-        let opening = plan.steps.is_empty().then_some(&plan.opening);
-        let steps = plan.steps.iter().enumerate();
-        let steps = steps.filter(|(at, _)| self.step.is_none_or(|step| step == *at));
-        opening.into_iter().chain(steps.flat_map(|(_, step)| &step.scenes))
+        let opening = self.plan.steps.is_empty().then_some(&self.plan.opening);
+        opening.into_iter().chain(self.steps().flat_map(|step| &step.scenes))
+    }
+
+    /// What it wanted for moments in it, between two operations.
+    pub(super) fn passing(&self) -> impl Iterator<Item = &'a Scene> {
+        self.steps().flat_map(|step| &step.passing)
+    }
+
+    /// Its step, or all of the run.
+    fn steps(&self) -> impl Iterator<Item = &'a PlannedStep> {
+        let steps = self.plan.steps.iter().enumerate();
+        let own = self.step;
+        steps.filter(move |(at, _)| own.is_none_or(|own| own == *at)).map(|(_, step)| step)
     }
 
     /// Whether a cgroup has CPUs of its own in it.
     pub(super) fn has_cpusets(&self) -> bool {
-        self.scenes().flat_map(|scene| scene.cgroups.values()).any(|cgroup| cgroup.own_cpus)
+        let scenes = self.scenes().chain(self.passing());
+        scenes.flat_map(|scene| scene.cgroups.values()).any(|cgroup| cgroup.own_cpus)
     }
 
     /// Whether the plan has a crew in it that nothing holds back.
@@ -114,7 +131,7 @@ impl<'a> Part<'a> {
         crews.any(|crew| is_there(crew) && !self.stands(crew))
     }
 
-    /// Whether a crew is frozen, or meant to stall, whenever it is there.
+    /// Whether a crew is frozen, or meant to stall, whenever it is there for longer than a moment.
     pub(super) fn stands(&self, crew: usize) -> bool {
         let mut places = self.scenes().filter_map(|scene| Some((scene, place(scene, crew)?)));
         let stands = |(scene, path)| is_frozen(scene, path) || self.is_stalled(path);
@@ -143,22 +160,35 @@ impl<'a> Window<'a> {
         reports: &'a [WorkerReport],
         step: usize,
     ) -> Option<Self> {
-        let StepRecord { held_ns, cgroups, .. } = record.steps.get(step)?;
+        let planned = plan.steps.get(step)?;
+        let recorded @ StepRecord { held_ns, cgroups, .. } = record.steps.get(step)?;
         let account = |report: &'a WorkerReport| {
             let account = report.steps.iter().find(|account| account.step == step)?;
             Some(Account::of_step(plan, report, account))
         };
         let workers = reports.iter().filter_map(account).collect();
-        let scenes = &plan.steps.get(step)?.scenes;
-        Some(Self { step: Some(step), wall_time_ns: *held_ns, scenes, cgroups, workers })
+        Some(Self {
+            step: Some(step),
+            wall_time_ns: *held_ns,
+            cut: cut(planned, recorded),
+            scenes: &planned.scenes,
+            passing: &planned.passing,
+            cgroups,
+            workers,
+        })
     }
 
     /// What held in all of it, if nothing changed.
     pub(super) fn scene(&self) -> Result<&'a Scene, String> {
-        match self.scenes {
-            [scene] => Ok(scene),
-            _ => Err("cgroups change meanwhile".into()),
+        match (self.scenes, self.passing) {
+            ([scene], []) => Ok(scene),
+            _ => Err("cgroups, affinities or CPUs change meanwhile".into()),
         }
+    }
+
+    /// All that was so in it, be it for a moment.
+    pub(super) fn states(&self) -> impl Iterator<Item = &'a Scene> {
+        self.scenes.iter().chain(self.passing)
     }
 
     /// The longest time that a worker was counted in it.
@@ -169,7 +199,7 @@ impl<'a> Window<'a> {
     /// Whether the crew is frozen in any of it.
     pub(super) fn freezes(&self, crew: usize) -> bool {
         let frozen = |scene| place(scene, crew).is_some_and(|path| is_frozen(scene, path));
-        self.scenes.iter().any(frozen)
+        self.states().any(frozen)
     }
 
     /// What a cgroup used, by `read`, which `unavailable` calls `name`.
@@ -187,12 +217,24 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// How often a round of a loop, in the middle of it, writes a control file of the cgroup whose
+    /// name begins with `file`.
+    pub(super) fn later_writes(&self, part: &Part<'_>, path: &str, file: &str) -> u64 {
+        let step = self.step.and_then(|at| part.plan.steps.get(at));
+        let rounds = step.iter().flat_map(|step| step.rounds.iter().skip(1));
+        let actions = rounds.flat_map(|round| &round.ops).flat_map(|op| &op.actions);
+        let writes = actions.filter(|action| match action {
+            Action::Write { path: of, file: name, .. } => of == path && name.starts_with(file),
+            _ => false,
+        });
+        writes.count() as u64
+    }
+
     /// Workers that are in a cgroup, or below it, in any of it.
     pub(super) fn workers_in(&self, path: &str) -> impl Iterator<Item = &Account<'a>> {
         let inside =
             move |scene: &Scene, crew| place(scene, crew).is_some_and(|at| is_in(at, path));
-        let scenes = self.scenes;
-        self.workers.iter().filter(move |w| scenes.iter().any(|scene| inside(scene, w.crew)))
+        self.workers.iter().filter(move |w| self.states().any(|scene| inside(scene, w.crew)))
     }
 
     /// How the window is called where there may be several.
@@ -268,6 +310,15 @@ impl<'a> Account<'a> {
         let wall = Some(self.wall_time_ns).filter(|wall| *wall > 0);
         self.known("wall_time_ns", wall)
     }
+}
+
+/// Whether a step was held for less than it says, as by programs that let operations have of its
+/// time.
+fn cut(planned: &PlannedStep, recorded: &StepRecord) -> Option<String> {
+    let held = Duration::from_nanos(recorded.held_ns.saturating_sub(recorded.later_operations_ns));
+    let hold = planned.hold();
+    let name = titled(&planned.name);
+    (held < hold).then(|| format!("{name} was held for {held:.1?} of {hold:.1?}"))
 }
 
 /// Where a crew is, if it is there.

@@ -5,7 +5,7 @@ use super::check::{Reading, float};
 use super::part::{Account, Part, is_frozen, place};
 use crate::config::{MpolFlags, Placement};
 use crate::list;
-use crate::plan::{Action, Crew, Plan, PlannedSet, Scene, above};
+use crate::plan::{Crew, Plan, PlannedSet, Scene, above};
 use std::collections::BTreeSet;
 
 type Cpus = BTreeSet<usize>;
@@ -17,7 +17,9 @@ pub(super) fn foreign_cpus(part: &Part<'_>, _: f64) -> Vec<Reading> {
 
 fn of_worker(part: &Part<'_>, worker: &Account<'_>) -> Reading {
     let index = worker.index();
-    let places = part.scenes().filter_map(|scene| Some((scene, place(scene, worker.crew)?)));
+    // Between two operations of a round it is soon somewhere else, and may be seen there.
+    let scenes = part.scenes().chain(part.passing());
+    let places = scenes.filter_map(|scene| Some((scene, place(scene, worker.crew)?)));
     let allowed: Cpus = places.flat_map(|(scene, path)| cpus_of_cgroup(scene, path)).collect();
     let foreign: Cpus = worker.cpus_used.difference(&allowed).copied().collect();
     let value = match worker.cpus_used.is_empty() && worker.cpu_time_ns != Some(0) {
@@ -69,17 +71,15 @@ fn nodes_of(plan: &Plan, worker: &Account<'_>) -> Result<BTreeSet<usize>, String
             false => Ok(named),
         };
     }
-    let steps = plan.steps.iter().enumerate().rev();
-    let steps = steps.flat_map(|(at, step)| step.scenes.iter().rev().map(move |s| (Some(at), s)));
-    let last = steps
-        .chain([(None, &plan.opening)])
-        .find_map(|(step, scene)| Some((step, scene, place(scene, worker.crew)?)));
-    let (step, scene, path) = last.ok_or_else(|| format!("worker {index} is not in the plan"))?;
+    let scenes = plan.steps.iter().rev().flat_map(|step| step.scenes.iter().rev());
+    let last =
+        scenes.chain([&plan.opening]).find_map(|scene| Some((scene, place(scene, worker.crew)?)));
+    let (scene, path) = last.ok_or_else(|| format!("worker {index} is not in the plan"))?;
     let mems = |path| scene.cgroups.get(path).and_then(|cgroup| cgroup.mems.clone());
     if let Some(mems) = std::iter::once(path).chain(above(path)).find_map(mems) {
         return Ok(mems);
     }
-    let cpus = cpus_of(plan, scene, step, worker)?;
+    let cpus = cpus_of(plan, scene, worker)?;
     let nodes = plan.topology.nodes().into_iter().enumerate();
     Ok(nodes.filter(|(_, of)| !of.is_disjoint(&cpus)).map(|(node, _)| node).collect())
 }
@@ -91,19 +91,15 @@ fn cpus_of_cgroup(scene: &Scene, path: &str) -> Cpus {
 
 /// CPUs that a worker may use: those of its cgroup that it asked for, or all of them if it asked
 /// for none of them (`cpuset_cpus_allowed`).
-pub(super) fn cpus_of(
-    plan: &Plan,
-    scene: &Scene,
-    step: Option<usize>,
-    worker: &Account<'_>,
-) -> Result<Cpus, String> {
+pub(super) fn cpus_of(plan: &Plan, scene: &Scene, worker: &Account<'_>) -> Result<Cpus, String> {
     let index = worker.index();
     let (crew, set) = post(plan, worker)?;
     let path = place(scene, worker.crew)
         .filter(|path| !is_frozen(scene, path))
         .ok_or_else(|| format!("worker {index} was not running"))?;
     let pool = cpus_of_cgroup(scene, path);
-    let changed = changed_placement(plan, step, worker.crew, set);
+    let at = crew.sets.iter().position(|other| other.group_idx == set.group_idx);
+    let changed = at.and_then(|at| scene.affinities.get(&(worker.crew, at)));
     let asked = match changed.unwrap_or(&set.placement) {
         Placement::Inherit => pool.clone(),
         Placement::Groups(masks) => {
@@ -121,26 +117,6 @@ pub(super) fn cpus_of(
     let asked = of_node.map_or_else(|| asked.clone(), |node| &asked & &node);
     let both = &asked & &pool;
     Ok(if both.is_empty() { pool } else { both })
-}
-
-/// What the steps up to this one made of a set's affinity.
-fn changed_placement<'a>(
-    plan: &'a Plan,
-    step: Option<usize>,
-    of_crew: usize,
-    of_set: &PlannedSet,
-) -> Option<&'a Placement> {
-    let at = plan.crews.get(of_crew)?.sets.iter().position(|s| s.group_idx == of_set.group_idx)?;
-    let steps = &plan.steps[..step.map_or(0, |step| step + 1)];
-    let rounds = steps.iter().flat_map(|step| &step.rounds);
-    let actions = rounds.flat_map(|round| &round.ops).flat_map(|op| &op.actions);
-    let mut changed = actions.filter_map(|action| match action {
-        Action::Affinity { crew, set, placement } if (*crew, *set) == (of_crew, at) => {
-            Some(placement)
-        }
-        _ => None,
-    });
-    changed.next_back()
 }
 
 /// The crew and the set of a worker.
@@ -242,6 +218,21 @@ mod tests {
         );
         let case = Case::new(&json).with(0, |r| r.steps[1].cpus_used = [0, 1].into());
         assert_eq!(case.outcome("step after: isolation"), Outcome::Pass);
+    }
+
+    #[test]
+    fn between_two_operations_of_a_later_round_a_worker_may_be_elsewhere() {
+        let twice = r#""ops":[{"SwapCpusets":["a","b"]},{"SwapCpusets":["a","b"]}]"#;
+        let json = SWAPPED.replace(r#""ops":[{"SwapCpusets":["a","b"]}]"#, twice);
+        let outcome = |json: &str| {
+            let case = Case::new(json).with(0, |r| r.steps[1].cpus_used = [0, 1].into());
+            let case = case.with(1, |r| r.steps[0].cpus_used = [1].into());
+            case.with(1, |r| r.steps[1].cpus_used = [1].into()).outcome("step after: isolation")
+        };
+        // The operations of the first round are over when the step begins to count.
+        assert_eq!(outcome(&json), Outcome::Fail);
+        let looped = r#"{"Loop":{"interval":"500ms","time":"1s"}},"ops""#;
+        assert_eq!(outcome(&json.replace(r#"{"Time":"1s"},"ops""#, looped)), Outcome::Pass);
     }
 
     #[test]

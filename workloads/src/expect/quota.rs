@@ -41,7 +41,7 @@ pub(super) fn deviations(part: &Part<'_>, tolerance: f64) -> Vec<Reading> {
 fn of_cgroup(part: &Part<'_>, window: &Window<'_>, path: &str, tolerance: f64) -> Reading {
     let workers = window.workers_in(path).map(|worker| worker.index()).collect();
     let suffix = window.suffix(part);
-    match Use::of(window, path) {
+    match Use::of(part, window, path) {
         Err(why) => Reading { workers, ..Reading::none(format!("{why}{suffix}")) },
         Ok(used) => Reading {
             workers,
@@ -58,6 +58,9 @@ struct Use {
     used_ns: f64,
     given_ns: f64,
     quota: Quota,
+    /// How often a later round of a loop wrote it: the kernel gives a quota anew each time
+    /// (`__refill_cfs_bandwidth_runtime`).
+    refills: f64,
     /// Periods in which it had used its quota up, or why that is not known.
     throttled: Result<f64, String>,
 }
@@ -74,10 +77,9 @@ impl fmt::Display for Use {
 }
 
 impl Use {
-    fn of(window: &Window<'_>, path: &str) -> Result<Self, String> {
+    fn of(part: &Part<'_>, window: &Window<'_>, path: &str) -> Result<Self, String> {
         let mut quotas = window
-            .scenes
-            .iter()
+            .states()
             .map(|scene| scene.cgroups.get(path).and_then(|cgroup| Quota::of(&cgroup.cpu)));
         let first = quotas.next().flatten();
         let quota = first.filter(|first| quotas.all(|other| other == Some(*first)));
@@ -89,14 +91,15 @@ impl Use {
         if given_ns <= 0.0 {
             return Err(format!("no time passed for `{path}`"));
         }
-        Ok(Self { used_ns, given_ns, quota, throttled })
+        let refills = float(window.later_writes(part, path, "cpu.max"));
+        Ok(Self { used_ns, given_ns, quota, refills, throttled })
     }
 
     /// As a part of what was given, how much more or less it is than could be. A window may begin
     /// within a period and so see one quota more or less; unused quota from before may burst.
     fn deviation(&self, tolerance: f64) -> Result<f64, String> {
-        let Self { used_ns, given_ns, quota, throttled } = self;
-        let over_ns = used_ns - given_ns - quota.quota_ns - quota.burst_ns;
+        let Self { used_ns, given_ns, quota, refills, throttled } = self;
+        let over_ns = used_ns - given_ns - (1.0 + refills) * (quota.quota_ns + quota.burst_ns);
         if over_ns > 0.0 {
             return Ok(over_ns / given_ns);
         }
@@ -197,6 +200,25 @@ mod tests {
         assert_eq!(gone.outcome("quota_tolerance"), Outcome::Inconclusive);
         let none = Case::new(r#"{"workload":{},"expect":{"quota_tolerance":0.1}}"#);
         assert_eq!(none.outcome("quota_tolerance"), Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn a_quota_that_a_round_writes_again_is_given_again() {
+        let looped = |used_ms: u64, knobs: &str| {
+            let json = format!(
+                r#"{{"cgroups":[{{"name":"a","cpu":{{"max":{{"quota":"20ms"}}}},"works":[{{}}]}}],
+                    "steps":[{{"name":"s","ops":[{{"SetCpu":{{"cgroup":"a","cpu":{knobs}}}}}],
+                    "expect":{{"quota_tolerance":0.1}},
+                    "hold":{{"Loop":{{"interval":"200ms","time":"1s"}}}}}}]}}"#
+            );
+            let case = Case::new(&json).using("a", |used| used.cpu_time_ns = Some(used_ms * MS));
+            case.outcome("step s: quota_tolerance")
+        };
+        // 200 ms, one period more, four more quotas, and the tolerance.
+        let same = r#"{"max":{"quota":"20ms"}}"#;
+        assert_eq!((looped(320, same), looped(321, same)), (Outcome::Pass, Outcome::Fail));
+        let weight = r#"{"weight":50}"#;
+        assert_eq!((looped(240, weight), looped(241, weight)), (Outcome::Pass, Outcome::Fail));
     }
 
     #[test]

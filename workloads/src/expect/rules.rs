@@ -161,7 +161,9 @@ pub(super) fn of_part(expect: &Expect, part: &Part<'_>) -> Vec<Check> {
         let none = if reached { rule.none } else { NOT_REACHED };
         Some(check.by_worst(rule.limit, bound, (rule.readings)(part, bound), none))
     };
-    let mut checks: Vec<Check> = RULES.iter().filter_map(by_rule).collect();
-    checks.extend(latency::judge(expect, part));
-    checks
+    let checks = RULES.iter().filter_map(by_rule).chain(latency::judge(expect, part));
+    match part.windows.iter().find_map(|window| window.cut.as_deref()) {
+        None => checks.collect(),
+        Some(why) => checks.map(|check| check.inconclusive(why)).collect(),
+    }
 }

@@ -56,7 +56,7 @@ impl<'a> Runner<'a> {
             let cpu_ns = account.known("cpu_time_ns", account.cpu_time_ns)?;
             check_presence(window, account)?;
             check_runnable(account, cpu_ns)?;
-            let cpus = cpus_of(part.plan, scene, window.step, account)?;
+            let cpus = cpus_of(part.plan, scene, account)?;
             Ok(Self { worker: account.index(), path, cpus, cpu_ns, weight })
         };
         Some(runner())

@@ -143,7 +143,7 @@ impl<'a> Family<'a> {
     ) -> Result<(), String> {
         let Self { part, window, scene, .. } = self;
         let here = |worker: &&Account<'_>| {
-            let own = cpus_of(part.plan, scene, window.step, worker);
+            let own = cpus_of(part.plan, scene, worker);
             own.is_ok_and(|own| own.is_subset(cpus))
         };
         let is_sibling = |worker: &&Account<'_>| {

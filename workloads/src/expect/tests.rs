@@ -149,6 +149,60 @@ fn a_stalled_worker_that_moves_fails_and_is_named() {
     assert!(check.detail.ends_with("no worker was there"), "{}", check.detail);
 }
 
+/// `a` in a step of two rounds with these operations.
+fn looped(ops: &str, expect: &str) -> Case {
+    Case::new(&format!(
+        r#"{{"cgroups":[{{"name":"a","works":[{{}}]}},{{"name":"b","works":[{{}}]}}],
+            "steps":[{{"name":"s","ops":[{ops}],"expect":{expect},
+                       "hold":{{"Loop":{{"interval":"500ms","time":"1s"}}}}}}]}}"#
+    ))
+}
+
+#[test]
+fn iterations_of_a_worker_that_was_elsewhere_too_are_not_those_of_a_stalled_one() {
+    let there_and_back =
+        r#"{"MoveAllTasks":{"from":"a","to":"b"}},{"MoveAllTasks":{"from":"b","to":"a"}}"#;
+    let case = || looped(there_and_back, r#"{"progress":false,"stalled":["a"]}"#);
+    let check = case().check("step s: stalled");
+    assert_eq!(check.outcome, Outcome::Inconclusive, "{check:?}");
+    assert!(check.detail.contains("worker 0 was in `b` too, not only in `a`"), "{check:?}");
+    let still = [0, 1]
+        .into_iter()
+        .fold(case(), |case, worker| case.with(worker, |r| r.steps[0].iterations = 0));
+    assert_eq!(still.outcome("step s: stalled"), Outcome::Pass);
+}
+
+#[test]
+fn who_is_frozen_for_a_moment_must_progress_and_may_have_a_gap() {
+    let case = || looped(r#"{"Freeze":"a"},{"Thaw":"a"}"#, r#"{"max_gap":"5ms"}"#);
+    let held_up = case().with(0, |r| r.steps[0].max_gap_ns = Some(6 * MS));
+    assert_ne!(held_up.outcome("step s: max_gap"), Outcome::Fail);
+    let free = case().with(1, |r| r.steps[0].max_gap_ns = Some(6 * MS));
+    assert_eq!(free.outcome("step s: max_gap"), Outcome::Fail);
+    let starved = case().with(0, |r| (r.steps[0].iterations, r.steps[0].work_units) = (0, 0));
+    assert_eq!(starved.outcome("step s: progress"), Outcome::Fail);
+}
+
+#[test]
+fn a_step_that_was_not_held_as_long_as_it_says_shows_nothing() {
+    let cut = |held_ms: u64, later_ms: u64| {
+        let mut case =
+            frozen().with(2, |r| (r.steps[1].iterations, r.steps[1].work_units) = (0, 0));
+        let step = &mut case.record.steps[1];
+        (step.held_ns, step.later_operations_ns) = (held_ms * MS, later_ms * MS);
+        case
+    };
+    assert_eq!(cut(1000, 0).outcome("step frozen: progress"), Outcome::Fail);
+    for case in [cut(999, 0), cut(1400, 401)] {
+        let check = case.check("step frozen: progress");
+        assert_eq!(check.outcome, Outcome::Inconclusive, "{check:?}");
+        assert!(check.detail.contains("step frozen was held for 999.0ms of 1.0s"), "{check:?}");
+        assert_eq!(case.outcome("step frozen: stalled"), Outcome::Inconclusive);
+        assert_eq!(case.outcome("step free: progress"), Outcome::Pass);
+        assert_eq!(case.outcome("progress"), Outcome::Inconclusive);
+    }
+}
+
 #[test]
 fn a_step_that_never_was_is_inconclusive() {
     let mut case = frozen();

@@ -109,10 +109,7 @@ impl Plan {
     pub fn scene(&self, step: Option<usize>) -> Option<&Scene> {
         match step.map(|step| self.steps.get(step)) {
             None => Some(&self.opening).filter(|_| self.steps.is_empty()),
-            Some(step) => match step?.scenes.as_slice() {
-                [scene] => Some(scene),
-                _ => None,
-            },
+            Some(step) => step?.scene(),
         }
     }
 
@@ -127,9 +124,15 @@ impl Plan {
         self.setup.iter().chain(later)
     }
 
-    /// How long the steps go on; the measurement ends then.
+    /// How many single changes the steps make, all rounds counted.
+    pub fn changes_in_steps(&self) -> usize {
+        self.actions().count() - self.setup.len()
+    }
+
+    /// How long is measured. With steps it is the time for which they are held, all together; what
+    /// their operations take is added to it.
     pub fn length(&self, scenario: &Scenario) -> Duration {
-        self.steps.last().map_or_else(|| scenario.effective_duration(), |step| step.ends)
+        self.steps.last().map_or_else(|| scenario.effective_duration(), PlannedStep::ends)
     }
 }
 

@@ -250,13 +250,14 @@ impl State {
         let placement = affinity
             .place(Some(&pool), Some(&self.topology))
             .map_err(|why| ConfigError::new("affinity", why))?;
-        let sets = |crew: &usize| {
-            let crew = *crew;
-            let placement = placement.clone();
-            let each = move |set| Action::Affinity { crew, set, placement: placement.clone() };
-            (0..self.crews[crew].sets.len()).map(each)
-        };
-        Ok(crews.iter().flat_map(sets).collect())
+        let mut actions = Vec::new();
+        for crew in crews {
+            for set in 0..self.crews[crew].sets.len() {
+                self.affinities.insert((crew, set), placement.clone());
+                actions.push(Action::Affinity { crew, set, placement: placement.clone() });
+            }
+        }
+        Ok(actions)
     }
 
     fn set_online(&mut self, id: usize, online: bool) -> Done {

@@ -4,7 +4,7 @@
 use super::MAX_CGROUPS;
 use super::action::Action;
 use super::crew::{Crew, ROOT};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Placement};
 use crate::list;
 use crate::scenario::{CgroupDef, CpuKnobs};
 use crate::topology::Topology;
@@ -19,6 +19,8 @@ pub struct Scene {
     pub whereabouts: Vec<Option<String>>,
     /// CPUs that are on line.
     pub online: BTreeSet<usize>,
+    /// Affinities that steps have set, by crew and set within it, in place of the first ones.
+    pub(crate) affinities: BTreeMap<(usize, usize), Placement>,
 }
 
 /// A cgroup as it is meant to be.
@@ -52,6 +54,7 @@ pub(super) struct State {
     pub(super) online: BTreeSet<usize>,
     pub(super) crews: Vec<Crew>,
     pub(super) whereabouts: Vec<Option<String>>,
+    pub(super) affinities: BTreeMap<(usize, usize), Placement>,
     pub(super) sets: usize,
     pub(super) workers: usize,
 }
@@ -74,6 +77,7 @@ impl State {
             online,
             crews: Vec::new(),
             whereabouts: Vec::new(),
+            affinities: BTreeMap::new(),
             sets: 0,
             workers: 0,
         }
@@ -223,6 +227,7 @@ impl State {
             cgroups: self.cgroups.iter().map(planned).collect(),
             whereabouts: self.whereabouts.clone(),
             online: self.online.clone(),
+            affinities: self.affinities.clone(),
         }
     }
 }

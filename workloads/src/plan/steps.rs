@@ -1,4 +1,4 @@
-//! Steps with their times, loops unrolled into rounds. Called by `Scenario::plan`.
+//! Steps with how long each is held, loops unrolled into rounds. Called by `Scenario::plan`.
 
 use super::action::Action;
 use super::state::{Scene, State};
@@ -7,28 +7,51 @@ use crate::config::ConfigError;
 use crate::scenario::{Hold, Op, Scenario, Step};
 use std::time::Duration;
 
-/// A step between its beginning and its end, both from the start of the measurement.
+/// A step: operations, and the time for which it is held once they are done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedStep {
     /// `name` of the scenario, or its number.
     pub name: String,
-    /// When its operations are due.
+    /// When its operations are due at the earliest, from the start of the measurement: it comes
+    /// later by what all operations before it took.
     pub begins: Duration,
-    /// When those of the next one are due.
-    pub ends: Duration,
-    /// Operations by when they are due; one round unless the step is a loop.
+    /// Operations and how long what they made is held; one round unless the step is a loop.
     pub rounds: Vec<Round>,
-    /// What holds in it: one scene, unless the rounds of a loop make several.
+    /// What is held: one scene, unless the rounds of a loop make several. Each is there once, in
+    /// the order in which they were held last.
     pub scenes: Vec<Scene>,
+    /// What is so for a moment only, between two operations of a round, where that is another
+    /// scene. Those of the first round are over before the step is accounted for.
+    pub passing: Vec<Scene>,
 }
 
-/// Operations that are due together.
+/// Operations that are done together, and the time after them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
-    /// From the start of the measurement.
-    pub at: Duration,
     /// In order.
     pub ops: Vec<PlannedOp>,
+    /// From the end of the operations to those of the next round or step.
+    pub held: Duration,
+}
+
+impl PlannedStep {
+    /// How long it is held, the operations of all rounds left out.
+    pub fn hold(&self) -> Duration {
+        self.rounds.iter().map(|round| round.held).sum()
+    }
+
+    /// What holds in all of it, if nothing else ever does.
+    pub fn scene(&self) -> Option<&Scene> {
+        match (self.scenes.as_slice(), self.passing.as_slice()) {
+            ([scene], []) => Some(scene),
+            _ => None,
+        }
+    }
+
+    /// When the operations of the next step are due at the earliest.
+    pub fn ends(&self) -> Duration {
+        self.begins + self.hold()
+    }
 }
 
 /// One operation of the scenario with all that it comes to.
@@ -63,8 +86,8 @@ pub(super) fn plan(
         let rest = duration.saturating_sub(begins);
         let is_last = at + 1 == scenario.steps.len();
         let length = length(step.hold, duration, rest, is_last).map_err(|e| e.below(&place))?;
-        let planned = planner.step(at, step, begins, begins + length)?;
-        begins = planned.ends;
+        let planned = planner.step(at, step, begins, length)?;
+        begins = planned.ends();
         steps.push(planned);
     }
     Ok(steps)
@@ -81,38 +104,53 @@ impl Planner<'_> {
         at: usize,
         step: &Step,
         begins: Duration,
-        ends: Duration,
+        length: Duration,
     ) -> Result<PlannedStep, ConfigError> {
         let interval = match step.hold {
             Hold::Loop { interval, .. } => interval,
-            _ => ends - begins,
+            _ => length,
         };
         // Before any is made: ten million rounds would take their time.
         let most = u128::try_from(MAX_ACTIONS).unwrap_or(u128::MAX);
-        if (ends - begins).as_nanos() / interval.as_nanos().max(1) > most {
+        if length.as_nanos() / interval.as_nanos().max(1) > most {
             let why = format!("is {interval:?}: more than {MAX_ACTIONS} rounds; loop less often");
             return Err(ConfigError::new(format!("steps[{at}].hold.Loop.interval"), why));
         }
-        let (mut rounds, mut scenes) = (Vec::new(), Vec::new());
-        let mut due = begins;
-        while due < ends {
-            let ops = step.ops.iter().enumerate();
-            let ops = ops
-                .map(|(op_at, op)| self.op(&format!("steps[{at}].ops[{op_at}]"), op, rounds.len()));
-            let ops = ops.collect::<Result<Vec<_>, _>>()?;
-            let scene = self.state.scene();
-            if !scenes.contains(&scene) {
-                scenes.push(scene);
-            }
-            rounds.push(Round { at: due, ops });
-            due += interval;
+        let (mut rounds, mut scenes, mut passing) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left = length;
+        while !left.is_zero() {
+            let ops = self.round(at, step, rounds.len(), &mut passing)?;
+            note(&mut scenes, self.state.scene());
+            let held = interval.min(left);
+            rounds.push(Round { ops, held });
+            left -= held;
         }
+        passing.retain(|scene| !scenes.contains(scene));
         if let Some(expect) = &step.expect {
             let place = format!("steps[{at}].expect.");
             expect.check_cgroups(&scenes).map_err(|e| e.below(&place))?;
         }
         let name = if step.name.is_empty() { at.to_string() } else { step.name.clone() };
-        Ok(PlannedStep { name, begins, ends, rounds, scenes })
+        Ok(PlannedStep { name, begins, rounds, scenes, passing })
+    }
+
+    /// The operations of one round. Puts into `passing` what is so between two of them; what is so
+    /// within one is what was before it for some tasks, and what comes of it for others.
+    fn round(
+        &mut self,
+        at: usize,
+        step: &Step,
+        round: usize,
+        passing: &mut Vec<Scene>,
+    ) -> Result<Vec<PlannedOp>, ConfigError> {
+        let mut ops = Vec::with_capacity(step.ops.len());
+        for (op_at, op) in step.ops.iter().enumerate() {
+            if round > 0 && op_at > 0 {
+                note(passing, self.state.scene());
+            }
+            ops.push(self.op(&format!("steps[{at}].ops[{op_at}]"), op, round)?);
+        }
+        Ok(ops)
     }
 
     fn op(&mut self, place: &str, op: &Op, round: usize) -> Result<PlannedOp, ConfigError> {
@@ -132,7 +170,14 @@ impl Planner<'_> {
     }
 }
 
-/// How long a step lasts of a run of `duration`, of which `rest` is left.
+/// Puts `scene` at the end, and there alone.
+fn note(scenes: &mut Vec<Scene>, scene: Scene) {
+    let known = scenes.iter().position(|known| *known == scene);
+    let scene = known.map_or(scene, |at| scenes.remove(at));
+    scenes.push(scene);
+}
+
+/// How long a step is held of a run of `duration`, of which `rest` is left.
 fn length(
     hold: Hold,
     duration: Duration,

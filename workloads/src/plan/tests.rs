@@ -148,7 +148,7 @@ fn holds_share_the_duration_and_the_last_takes_the_rest() {
         let holds = holds.split(';').map(|hold| format!(r#"{{"hold":{hold}}}"#));
         let steps = holds.collect::<Vec<_>>().join(",");
         let plan = planned(&format!(r#"{{{duration}"workload":{{}},"steps":[{steps}]}}"#));
-        plan.map(|plan| plan.steps.iter().map(|s| s.ends.as_millis()).collect::<Vec<_>>())
+        plan.map(|plan| plan.steps.iter().map(|s| s.ends().as_millis()).collect::<Vec<_>>())
     };
     let ends = steps(r#"{"Fraction":0.25};{"Time":"1s"};"Rest""#, r#""duration":"4s","#);
     assert_eq!(ends.unwrap(), [1000, 2000, 4000]);
@@ -188,11 +188,40 @@ fn a_loop_is_unrolled_and_every_round_must_work() {
     let plan = looped(r#"{"SwapCpusets":["a","b"]}"#).unwrap();
     let step = &plan.steps[0];
     assert_eq!((step.rounds.len(), step.scenes.len()), (10, 2));
-    assert_eq!(step.rounds[3].at, Duration::from_millis(300));
+    assert!(step.rounds.iter().all(|round| round.held == Duration::from_millis(100)));
+    assert_eq!((step.hold(), step.passing.len()), (Duration::from_secs(1), 0));
     assert_eq!(step.scenes[0].cgroups["a"].cpus, [2].into());
     let text = looped(r#"{"Freeze":"a"}"#).unwrap_err().to_string();
     assert!(text.contains("frozen already (in round 1"), "{text}");
     assert!(looped(r#"{"Freeze":"a"},{"Thaw":"a"}"#).is_ok());
+}
+
+#[test]
+fn what_is_so_between_two_operations_of_a_later_round_passes() {
+    let step = |hold: &str, ops: &[&str]| {
+        let json = in_step(&ops.join(",")).replace(r#""hold":{"Time":"1s"}"#, hold);
+        planned(&json).unwrap().steps.remove(0)
+    };
+    let looped = r#""hold":{"Loop":{"interval":"100ms","time":"250ms"}}"#;
+    let swap = r#"{"SwapCpusets":["a","b"]}"#;
+    let back = step(looped, &[swap, swap]);
+    let held: Vec<_> = back.rounds.iter().map(|round| round.held.as_millis()).collect();
+    assert_eq!(held, [100, 100, 50]);
+    let cpus = |scenes: &[Scene]| {
+        scenes.iter().map(|scene| scene.cgroups["a"].cpus.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((cpus(&back.scenes), cpus(&back.passing)), (vec![[0, 1].into()], vec![[2].into()]));
+    assert_eq!(back.scene(), None);
+    // The only round of another step is over before that is held.
+    assert!(step(r#""hold":{"Time":"1s"}"#, &[swap, swap]).scene().is_some());
+    // Where workers were told to be is part of what holds.
+    let set = |cpu| format!(r#"{{"SetAffinity":{{"cgroup":"a","affinity":{{"Exact":[{cpu}]}}}}}}"#);
+    assert_eq!(step(looped, &[&set(0), &set(1)]).scene(), None);
+    assert!(step(looped, &[&set(1)]).scene().is_some());
+    // The last is what the loop leaves behind.
+    let last = |time: &str| cpus(&step(&looped.replace("250ms", time), &[swap]).scenes);
+    assert_eq!(last("200ms"), [[2].into(), [0, 1].into()]);
+    assert_eq!(last("300ms"), [[0, 1].into(), [2].into()]);
 }
 
 #[test]

@@ -70,13 +70,22 @@ pub struct StepRecord {
     pub began_ns: u64,
     /// How long they took, in a loop those of the first round.
     pub operations_ns: u64,
-    /// How long it was held after them; what is counted by step is counted in this time.
+    /// From their end to its own; what is counted by step is counted in this time.
     pub held_ns: u64,
+    /// How long the operations of later rounds of a loop took, all together. They are in
+    /// `held_ns` too.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub later_operations_ns: u64,
     /// How often the operations were done.
     pub rounds: usize,
     /// What each cgroup used while it was held, by path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub cgroups: BTreeMap<String, CgroupUse>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A sched_ext scheduler that was stopped, started or replaced by a step.

@@ -15,7 +15,7 @@ use crate::scenario::{Scenario, SchedulerChoice};
 use crate::worker::phases;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long workers may take to leave, plus something for each, since all of them report at once.
@@ -38,8 +38,9 @@ pub(super) struct Stage<'a> {
     keeper: Option<&'a mut dyn SchedulerKeeper>,
     options: SpawnOptions,
     cgroups: Option<Cgroups>,
-    /// Paths of those that are there.
-    paths: BTreeSet<String>,
+    /// Paths of those that are there, each with the number of cgroups that had been made before it.
+    paths: BTreeMap<String, usize>,
+    made: usize,
     /// By the index of the crew in the plan; `None` before its start and after its stop.
     crews: Vec<Option<Running>>,
     frozen: Vec<String>,
@@ -83,7 +84,8 @@ impl<'a> Stage<'a> {
                 io: options.io.clone(),
             },
             cgroups: options.cgroups.clone().map(|base| Cgroups::below(base, plan.controllers())),
-            paths: BTreeSet::new(),
+            paths: BTreeMap::new(),
+            made: 0,
             crews: plan.crews.iter().map(|_| None).collect(),
             frozen: Vec::new(),
             offline: Vec::new(),
@@ -112,8 +114,10 @@ impl<'a> Stage<'a> {
         match action {
             Action::Create { path } => {
                 self.cgroups()?.create(path).map_err(text)?;
-                self.paths.extend(above(path).map(str::to_owned));
-                self.paths.insert(path.clone());
+                for path in std::iter::once(path.as_str()).chain(above(path)) {
+                    self.paths.entry(path.to_owned()).or_insert(self.made);
+                }
+                self.made += 1;
                 Ok(())
             }
             Action::Write { path, file, value } => self.write(path, file, value),

@@ -1,5 +1,5 @@
-//! Steps in their order: operations, then a time in which workers and cgroups are read at both
-//! ends. Called by `run`.
+//! Steps in their order: operations, then a time that begins when they are done, at both ends of
+//! which workers and cgroups are read. Called by `run`.
 
 use super::record::StepRecord;
 use super::sample;
@@ -8,6 +8,7 @@ use super::{Event, usage};
 use crate::clock::monotonic_ns;
 use crate::plan::{PlannedStep, Round};
 use crate::worker::phase_of_ops;
+use std::time::Instant;
 
 /// Plays all steps to the end of the last one.
 pub(super) fn play(stage: &mut Stage<'_>, on_event: &mut dyn FnMut(Event)) -> Result<(), String> {
@@ -28,19 +29,21 @@ fn play_one(
     let began_ns = monotonic_ns();
     // What passes while operations are done belongs to no step.
     stage.enter_phase(phase_of_ops(index));
-    let mut rounds = step.rounds.iter();
-    if let Some(first) = rounds.next() {
-        do_round(stage, first)?;
-    }
+    let (first, later) = step.rounds.split_first().ok_or("a step has no round")?;
+    do_round(stage, first)?;
+    let operations_ns = monotonic_ns() - began_ns;
     let begin = sample::read(&stage.subjects());
     let cgroups = stage.read_usage();
     let held_ns = monotonic_ns();
     stage.enter_phase(phase_of_ops(index) + 1);
-    for round in rounds {
-        stage.wait_until(stage.began + round.at, on_event)?;
+    stage.wait_until(Instant::now() + first.held, on_event)?;
+    let mut later_operations_ns = 0;
+    for round in later {
+        let due_ns = monotonic_ns();
         do_round(stage, round)?;
+        later_operations_ns += monotonic_ns() - due_ns;
+        stage.wait_until(Instant::now() + round.held, on_event)?;
     }
-    stage.wait_until(stage.began + step.ends, on_event)?;
     let ended_ns = monotonic_ns();
     let end = sample::read(&stage.subjects());
     let used = usage::between(&cgroups, &stage.read_usage());
@@ -49,8 +52,9 @@ fn play_one(
     stage.record.steps.push(StepRecord {
         name: step.name.clone(),
         began_ns: began_ns.saturating_sub(stage.began_ns),
-        operations_ns: held_ns - began_ns,
+        operations_ns,
         held_ns: ended_ns - held_ns,
+        later_operations_ns,
         rounds: step.rounds.len(),
         cgroups: used,
     });

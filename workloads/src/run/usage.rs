@@ -3,25 +3,34 @@
 use super::record::CgroupUse;
 use crate::cgroup::{CgroupUsage, Cgroups};
 use crate::clock::monotonic_ns;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A cgroup at one time.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
+    /// Tells it from another one that had the path before.
+    made: usize,
     at_ns: u64,
     usage: CgroupUsage,
 }
 
 pub(super) type Readings = BTreeMap<String, Reading>;
 
-pub(super) fn read_all(cgroups: &Cgroups, paths: &BTreeSet<String>) -> Readings {
-    let reading = |path: &String| Reading { at_ns: monotonic_ns(), usage: cgroups.usage(path) };
-    paths.iter().map(|path| (path.clone(), reading(path))).collect()
+/// Reads the cgroups at `paths`, each with what tells it from others there.
+pub(super) fn read_all(cgroups: &Cgroups, paths: &BTreeMap<String, usize>) -> Readings {
+    let reading = |(path, made): (&String, &usize)| {
+        let (made, at_ns, usage) = (*made, monotonic_ns(), cgroups.usage(path));
+        (path.clone(), Reading { made, at_ns, usage })
+    };
+    paths.iter().map(reading).collect()
 }
 
-/// What was used between two readings, by path, of those that were there at both.
+/// What was used between two readings, by path, of those that were there all the time.
 pub(super) fn between(begin: &Readings, end: &Readings) -> BTreeMap<String, CgroupUse> {
-    let of = |(path, end): (&String, &Reading)| Some((path.clone(), begin.get(path)?.until(end)));
+    let of = |(path, end): (&String, &Reading)| {
+        let begin = begin.get(path).filter(|begin| begin.made == end.made)?;
+        Some((path.clone(), begin.until(end)))
+    };
     end.iter().filter_map(of).collect()
 }
 
@@ -43,5 +52,20 @@ impl Reading {
             cpus_effective,
             unavailable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_that_was_made_anew_has_used_nothing_that_could_be_told() {
+        let reading = |made, ns| {
+            let usage = CgroupUsage { usage_ns: Some(ns), ..CgroupUsage::default() };
+            Readings::from([("a".to_owned(), Reading { made, at_ns: ns, usage })])
+        };
+        assert_eq!(between(&reading(1, 5), &reading(1, 7))["a"].cpu_time_ns, Some(2));
+        assert!(between(&reading(1, 5), &reading(2, 7)).is_empty());
     }
 }

@@ -44,7 +44,8 @@ pub struct Scenario {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub purpose: String,
     /// How long to measure, default 5 s. With `iterations` it is the limit, default 60 s. With
-    /// steps the most that they may take, default the sum of their times.
+    /// steps the most for which they may be held, default the sum of their times; what their
+    /// operations take is added to it.
     #[serde(with = "OptionalTime", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// How long to run before the measurement begins.

@@ -21,14 +21,14 @@ pub struct Step {
     /// What is done at its beginning, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<Op>,
-    /// How long it lasts.
+    /// How long it is held once they are done.
     pub hold: Hold,
     /// What must hold within it, beside what is expected of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<StepExpect>,
 }
 
-/// How long a step lasts, its operations included.
+/// How long a step is held: from the end of its operations to those of the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -45,10 +45,11 @@ pub enum Hold {
     ),
     /// The operations are done again and again.
     Loop {
-        /// From the beginning of one round to that of the next.
+        /// How long the outcome of each round is held: from the end of its operations to the
+        /// beginning of those of the next. The period is longer by what the operations take.
         #[serde(with = "HumanTime")]
         interval: Duration,
-        /// How long the rounds go on; `null` is what is left of the duration.
+        /// How long all rounds are held together; `null` is what is left of the duration.
         #[serde(with = "OptionalTime", default, skip_serializing_if = "Option::is_none")]
         time: Option<Duration>,
     },

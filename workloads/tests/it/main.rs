@@ -7,6 +7,7 @@ mod faults;
 mod lifecycle;
 mod literals;
 mod modes;
+mod steps;
 mod sync;
 mod work_types;
 

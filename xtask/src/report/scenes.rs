@@ -11,8 +11,9 @@ use workloads::{CgroupUse, RunRecord, StepRecord, StepReport, WorkerReport};
 
 const CGROUP_HEADER: [&str; 9] =
     ["step", "cgroup", "CPUs", "weight", "quota", "cpu time", "cpu", "throttled", "throttled for"];
-const STEP_HEADER: [&str; 11] = [
+const STEP_HEADER: [&str; 12] = [
     "step",
+    "ops took",
     "held",
     "set",
     "cgroup at the end",
@@ -26,7 +27,10 @@ const STEP_HEADER: [&str; 11] = [
 ];
 const LEGEND: &str = "\
 cpu of a cgroup: its CPU time in wall time, 100 % is one CPU. throttled: periods in which the quota was
-used up, of those in which it ran. A step is counted from the end of its operations to its own end.";
+used up, of those in which it ran.";
+const STEP_LEGEND: &str = "\
+A step is counted while it is held: from the end of its operations to its own end. ops took: the time of
+the operations before that; in a loop + those of all later rounds, which are within it.";
 
 /// Cgroups of the run, then steps with those of each.
 pub(super) fn print_scenes(
@@ -39,8 +43,8 @@ pub(super) fn print_scenes(
         for (index, step) in record.steps.iter().enumerate() {
             add_step(&mut table, index, step, workers);
         }
-        align(&mut table, &[1, 4, 5, 6, 7, 8, 9, 10]);
-        writeln!(out, "\n{table}")?;
+        align(&mut table, &[1, 2, 5, 6, 7, 8, 9, 10, 11]);
+        writeln!(out, "\n{table}\n{STEP_LEGEND}")?;
     }
     if !record.cgroups.is_empty() || record.steps.iter().any(|step| !step.cgroups.is_empty()) {
         let mut table = new_table(&CGROUP_HEADER);
@@ -80,7 +84,7 @@ fn add_step(
         sets.entry((worker.group_idx, cgroup)).or_default().extend(of_step);
     }
     sets.retain(|_, reports| !reports.is_empty());
-    let mut first = [step.name.clone(), show_ns(float(step.held_ns))];
+    let mut first = [step.name.clone(), operations(step), show_ns(float(step.held_ns))];
     for ((set, cgroup), reports) in sets {
         let sum = |field: fn(&StepReport) -> Option<u64>| {
             reports.iter().map(|report| field(report)).sum::<Option<u64>>()
@@ -90,9 +94,10 @@ fn add_step(
         let longest = reports.iter().map(|report| report.wall_time_ns).max().unwrap_or(0);
         let rate = if longest > 0 { float(iterations) * 1e9 / float(longest) } else { 0.0 };
         let gap = reports.iter().filter_map(|report| report.max_gap_ns).max();
-        let [name, held] = std::mem::take(&mut first);
+        let [name, operations, held] = std::mem::take(&mut first);
         table.add_row(vec![
             name,
+            operations,
             held,
             set.to_string(),
             cgroup.to_owned(),
@@ -104,6 +109,15 @@ fn add_step(
             sum(|report| report.migrations).map_or_else(unknown, |n| n.to_string()),
             gap.map_or_else(unknown, |gap| show_ns(float(gap))),
         ]);
+    }
+}
+
+/// How long the operations of a step took.
+fn operations(step: &StepRecord) -> String {
+    let first = show_ns(float(step.operations_ns));
+    match step.later_operations_ns {
+        0 => first,
+        later => format!("{first} + {}", show_ns(float(later))),
     }
 }
 
@@ -162,7 +176,9 @@ mod tests {
         };
         let step = StepRecord {
             name: "frozen".into(),
+            operations_ns: 1_500_000_000,
             held_ns: 1_000_000_000,
+            later_operations_ns: 20_000_000,
             cgroups: [("web".into(), used)].into(),
             ..StepRecord::default()
         };
@@ -178,7 +194,8 @@ mod tests {
         print_scenes(&record, &[worker], &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let line = text.lines().find(|line| line.contains("1.00 s")).unwrap();
-        assert!(line.contains("frozen") && line.contains(" 7 ") && line.contains("0.0%"), "{text}");
+        assert!(line.contains("frozen") && line.contains("1.50 s + 20.0 ms"), "{text}");
+        assert!(line.contains(" 7 ") && line.contains("0.0%"), "{text}");
         let line = text.lines().find(|line| line.contains("web")).unwrap();
         assert!(line.contains("500 ms") && line.contains("50.0%"), "{text}");
     }

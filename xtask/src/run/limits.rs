@@ -11,6 +11,9 @@ const LEAST_INSTRUCTIONS: u64 = 10_000_000;
 /// The guest beats twice a second of its own time.
 const BEATS: u32 = 2;
 
+/// How long an operation of a step may take on the average: hotplug takes tens of milliseconds,
+/// most others less than one.
+const OPERATION: Duration = Duration::from_millis(100);
 /// How long guest-init waits for a scheduler to attach, and then to end, with something to spare.
 const SCHEDULER: Duration = Duration::from_secs(150);
 
@@ -56,14 +59,24 @@ impl Limits {
         }
     }
 
-    /// With time for schedulers to be attached so often. It is the guest's own time, so that a
-    /// deterministic one needs more.
+    /// With time for schedulers to be attached so often.
     #[must_use]
     pub(crate) fn with_schedulers(self, attaches: usize, icount_shift: Option<u8>) -> Self {
+        self.with(attaches, SCHEDULER, icount_shift)
+    }
+
+    /// With time for so many changes by steps, which no hold includes.
+    #[must_use]
+    pub(crate) fn with_changes(self, changes: usize, icount_shift: Option<u8>) -> Self {
+        self.with(changes, OPERATION, icount_shift)
+    }
+
+    /// With `each` of the guest's own time so often, of which a deterministic one needs more.
+    fn with(self, times: usize, each: Duration, icount_shift: Option<u8>) -> Self {
         let second = icount_shift.map_or(Duration::from_secs(1), slow_second);
-        let attaches = u32::try_from(attaches).unwrap_or(u32::MAX);
-        let each = second.mul_f64(SCHEDULER.as_secs_f64());
-        Self { run: self.run.saturating_add(each.saturating_mul(attaches)), ..self }
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        let each = second.mul_f64(each.as_secs_f64());
+        Self { run: self.run.saturating_add(each.saturating_mul(times)), ..self }
     }
 
     /// With what the user said instead.
@@ -118,6 +131,8 @@ mod tests {
             let more = |attaches| limits.with_schedulers(attaches, shift).run - limits.run;
             assert_eq!(more(0), Duration::ZERO);
             assert!(more(2) >= 2 * Duration::from_secs(135), "{:?}", more(2));
+            let changed = limits.with_changes(1000, shift).run - limits.run;
+            assert!(changed >= Duration::from_secs(100), "{changed:?}");
         }
     }
 }

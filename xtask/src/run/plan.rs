@@ -136,7 +136,10 @@ impl BootPlan {
     /// How long its guest may take, unless the user says otherwise.
     pub(crate) fn limits(&self, accel: Accel) -> Limits {
         let (shift, workers) = (self.icount_shift(), self.resolved.total_workers());
-        Limits::usual(accel, shift, &self.scenario, workers).with_schedulers(self.attaches(), shift)
+        let changes = self.resolved.changes_in_steps();
+        Limits::usual(accel, shift, &self.scenario, workers)
+            .with_schedulers(self.attaches(), shift)
+            .with_changes(changes, shift)
     }
 
     /// The virtual machine of this plan, with its files laid out in `folder`.

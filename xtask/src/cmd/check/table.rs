@@ -46,7 +46,8 @@ fn duration(scenario: &Scenario, view: &View) -> String {
     };
     match scenario.iterations {
         Some(n) => format!("{n} iterations a worker, at most {length}, seed {seed}"),
-        None => format!("{length}{warmup}, seed {seed}"),
+        None if view.steps.is_empty() => format!("{length}{warmup}, seed {seed}"),
+        None => format!("{length} and what operations take{warmup}, seed {seed}"),
     }
 }
 
@@ -94,12 +95,12 @@ fn sets(view: &View) -> Table {
 
 /// A line a change; what stays the same from line to line is said once.
 fn steps(view: &View) -> Table {
-    let mut table = new_table(&["step", "begins", "ends", "operation", "what changes"]);
+    let mut table = new_table(&["step", "not before", "held", "operation", "what changes"]);
     for step in &view.steps {
-        let mut first = [step.name.clone(), step.begins.clone(), ends(step)];
+        let mut first = [step.name.clone(), step.begins.clone(), held(step)];
         let mut row = |operation: &str, change: &str| {
-            let [name, begins, ends] = std::mem::take(&mut first);
-            table.add_row([name, begins, ends, operation.to_owned(), change.to_owned()]);
+            let [name, begins, held] = std::mem::take(&mut first);
+            table.add_row([name, begins, held, operation.to_owned(), change.to_owned()]);
         };
         if step.operations.is_empty() {
             row(NONE, NONE);
@@ -113,10 +114,10 @@ fn steps(view: &View) -> Table {
     table
 }
 
-fn ends(step: &StepView) -> String {
+fn held(step: &StepView) -> String {
     match &step.interval {
-        None => step.ends.clone(),
-        Some(interval) => format!("{}, {} rounds {interval} apart", step.ends, step.rounds),
+        None => step.held.clone(),
+        Some(interval) => format!("{}, {} rounds of {interval}", step.held, step.rounds),
     }
 }
 

@@ -19,7 +19,7 @@ const SHOWN: [&str; 7] =
 #[derive(Debug, Serialize)]
 pub(super) struct View {
     pub(super) machine: MachineView,
-    /// How long is measured.
+    /// How long is measured; with steps at least, as their operations take time too.
     pub(super) length: String,
     /// Cgroups that are there when the measurement begins.
     pub(super) cgroups: Vec<CgroupView>,
@@ -77,9 +77,11 @@ pub(super) struct SetView {
 #[derive(Debug, Serialize)]
 pub(super) struct StepView {
     pub(super) name: String,
+    /// When its operations are due at the earliest: those of all steps before it take time too.
     pub(super) begins: String,
-    pub(super) ends: String,
-    /// How often the operations are done, and how far apart in a loop.
+    /// How long it is held once they are done.
+    pub(super) held: String,
+    /// How often the operations are done, and how long each round of a loop is held.
     pub(super) rounds: usize,
     pub(super) interval: Option<String>,
     /// Those of the first round.
@@ -222,7 +224,7 @@ fn steps(scenario: &Scenario, plan: &Plan) -> Result<Vec<StepView>> {
         views.push(StepView {
             name: planned.name.clone(),
             begins: time(planned.begins),
-            ends: time(planned.ends),
+            held: time(planned.hold()),
             rounds: planned.rounds.len(),
             interval: match step.hold {
                 Hold::Loop { interval, .. } => Some(time(interval)),

@@ -156,6 +156,35 @@ fn a_step_that_fails_says_which_operation_on_which_file_and_why() {
 }
 
 #[test]
+fn steps_are_held_in_full_and_rounds_of_several_operations_are_judged_by_all_their_states() {
+    let scenario = r#"{"cgroups":[
+        {"name":"a","cpuset":{"Exact":[0]},"works":[{"work_type":"YieldHeavy"}]},
+        {"name":"b","cpuset":{"Exact":[1]},"works":[{"work_type":"YieldHeavy"}]}],
+        "steps":[{"name":"slow","ops":[{"CpuOffline":1},{"CpuOnline":1},{"Freeze":"a"},{"Thaw":"a"}],
+                  "hold":{"Time":"20ms"},"expect":{}},
+            {"name":"next","hold":{"Time":"20ms"},"expect":{}},
+            {"name":"swaps","ops":[{"SwapCpusets":["a","b"]},{"SwapCpusets":["a","b"]}],
+             "hold":{"Loop":{"interval":"20ms","time":"300ms"}}},
+            {"name":"slow rounds","ops":[{"CpuOffline":1},{"CpuOnline":1}],
+             "hold":{"Loop":{"interval":"10ms","time":"30ms"}},"expect":{}}]}"#;
+    let mut seen = Vec::new();
+    // They differ in when and how a cpuset follows its CPUs, and in what hotplug takes.
+    for kernel in ["bookworm", "trixie", "trixie-backports"] {
+        let report = deterministic(scenario, &["--kernel", kernel]).expect("pass", 0);
+        let steps = report["record"]["steps"].as_array().unwrap();
+        for (step, hold_ms) in steps.iter().zip([20, 20, 300, 30]) {
+            let ns = |field: &str| step[field].as_u64().unwrap_or(0);
+            let quiet_ns = ns("held_ns") - ns("later_operations_ns");
+            assert!((hold_ms..hold_ms + 3).contains(&(quiet_ns / 1_000_000)), "{kernel}: {step}");
+            assert!(step["name"] != "slow rounds" || ns("later_operations_ns") > 0, "{step}");
+        }
+        seen.extend((0..2).map(|index| cpus_used(&report, index, 2).len()));
+    }
+    // Somebody was where it is for a moment in each round.
+    assert!(seen.contains(&2), "{seen:?}");
+}
+
+#[test]
 fn a_loop_does_its_operations_again_and_again() {
     let scenario = r#"{"cgroups":[
         {"name":"a","cpuset":{"Exact":[0]},"works":[{"num_workers":2}]},
