@@ -6,6 +6,7 @@ use crate::report::WorkerReport;
 use crate::sys::perf::Migrations;
 use crate::sys::usage::{ThreadUsage, thread_usage};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Where moves between CPUs are counted, as `set_task_cpu` does, at no cost while the worker runs.
@@ -43,6 +44,15 @@ pub(crate) struct Now {
     schedstat: Result<SchedStat, String>,
 }
 
+/// The clocks of a worker that runs, counted from its birth. Compared with a reading from outside,
+/// they tell for how long it had waited for a CPU by then: the kernel counts a wait when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    pub(crate) at_ns: u64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) run_delay_ns: u64,
+}
+
 /// `sched_info` of /proc/PID/task/TID/schedstat.
 #[derive(Debug, Clone, Copy)]
 struct SchedStat {
@@ -69,6 +79,11 @@ impl Counters {
             was.at_the_gate(is, passed_ns)
         });
         self.cpu_ns = clock::thread_cpu_ns();
+    }
+
+    /// CPU time since [`Self::begin`].
+    pub(crate) fn cpu_since(&self) -> u64 {
+        clock::thread_cpu_ns().saturating_sub(self.cpu_ns)
     }
 
     /// Takes in a wait for a CPU that has just ended, up to `off_cpu_ns` of it, and says how much
@@ -108,6 +123,22 @@ impl Counters {
         report.counted_by = [("switches", SWITCHES.into()), ("migrations", source)]
             .map(|(counter, by)| (counter.to_owned(), by))
             .into();
+    }
+}
+
+impl Sighting {
+    /// Now; none where the kernel does not count.
+    pub(crate) fn take() -> Option<Self> {
+        let mut stat = SchedStat::read().ok()?;
+        loop {
+            let (at_ns, cpu_ns) = (clock::monotonic_ns(), clock::thread_cpu_ns());
+            let again = SchedStat::read().ok()?;
+            if again.timeslices == stat.timeslices {
+                return Some(Self { at_ns, cpu_ns, run_delay_ns: stat.run_delay_ns });
+            }
+            // It was kept from its CPU in between.
+            stat = again;
+        }
     }
 }
 

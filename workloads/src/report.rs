@@ -1,6 +1,7 @@
 //! What a worker reports: made by `Worker` in the worker, carried over the serial line, judged
 //! by `expect`, printed by the host.
 
+use crate::counters::Sighting;
 use crate::histogram::LatencySummary;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -97,7 +98,7 @@ pub struct StepReport {
     /// CPU time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_time_ns: Option<u64>,
-    /// Time spent runnable on a run queue.
+    /// Time spent runnable on a run queue. Of a wait that spans an end of the step, what lies in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_delay_ns: Option<u64>,
     /// Times it was put on a CPU.
@@ -118,23 +119,18 @@ pub struct StepReport {
     /// for one that reached no checkpoint in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_gap_ns: Option<u64>,
-    /// Samples by meaning.
+    /// Samples by meaning; one that spans a beginning belongs to the step in which it ended.
     pub latency: BTreeMap<Latency, LatencySummary>,
+    /// The worker's clocks as it saw the beginning and the end, on their way to who splits waits
+    /// there.
+    #[serde(skip_serializing_if = "nobody_looked")]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    #[doc(hidden)]
+    pub sightings: [Option<Sighting>; 2],
 }
 
-impl StepReport {
-    /// This with what the worker itself saw of the same step.
-    pub(crate) fn with_seen(self, seen: &[Self]) -> Self {
-        match seen.iter().find(|seen| seen.step == self.step) {
-            None => self,
-            Some(seen) => Self {
-                cpus_used: seen.cpus_used.clone(),
-                max_gap_ns: seen.max_gap_ns,
-                latency: seen.latency.clone(),
-                ..self
-            },
-        }
-    }
+fn nobody_looked(sightings: &[Option<Sighting>; 2]) -> bool {
+    *sightings == [None, None]
 }
 
 /// One worker's account. Counters cover the measured part of the run, after the warm-up. A
@@ -196,7 +192,8 @@ pub struct WorkerReport {
     pub counted_by: BTreeMap<String, String>,
     /// CPUs that the worker found itself on, looked at once an iteration.
     pub cpus_used: BTreeSet<usize>,
-    /// Longest wall time between two checkpoints, deliberate blocking left out.
+    /// Longest wall time between two checkpoints, deliberate blocking left out up to its deadline or
+    /// to the wake-up call that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_gap_ns: Option<u64>,
     /// CPU time that the worker itself used within that gap, to about 1 ms.
@@ -208,6 +205,9 @@ pub struct WorkerReport {
     /// The CPU that the worker was on when it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_gap_on_cpu: Option<usize>,
+    /// CPU time that it used in the measured part before its first iteration, as for its memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_cpu_ns: Option<u64>,
     /// Page faults served without I/O.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minor_faults: Option<u64>,

@@ -72,12 +72,13 @@ pub(super) fn migrations(part: &Part<'_>, most: f64) -> Vec<Reading> {
 /// The part of wall time in which each worker waited for a CPU.
 pub(super) fn run_delay(part: &Part<'_>, _: f64) -> Vec<Reading> {
     part.of_free_workers(|worker| {
-        let delay_ns = worker.known("run_delay_ns", worker.run_delay_ns)?;
-        // The kernel counts a wait when it ends (`sched_info_arrive`).
-        if worker.timeslices == Some(0) && worker.cpu_time_ns == Some(0) {
+        // The kernel counts a wait when it ends (`sched_info_arrive`), and so nothing is known of
+        // one that ended for nobody to see.
+        if worker.run_delay_ns.is_none() && worker.timeslices == Some(0) {
             let index = worker.index();
             return Err(format!("worker {index} was never put on a CPU: asleep or waiting"));
         }
+        let delay_ns = worker.known("run_delay_ns", worker.run_delay_ns)?;
         Ok(delay_ns / worker.wall_ns()?)
     })
 }
@@ -247,7 +248,7 @@ mod tests {
         let json = r#"{"workload":{"num_workers":2},"steps":[{"name":"s","expect":{"run_delay_max":0.5}}]}"#;
         let case = Case::new(json).with(1, |r| {
             let step = &mut r.steps[0];
-            (step.run_delay_ns, step.timeslices, step.cpu_time_ns) = (Some(0), Some(0), Some(0));
+            (step.run_delay_ns, step.timeslices, step.cpu_time_ns) = (None, Some(0), Some(0));
         });
         let check = case.check("step s: run_delay_max");
         assert_eq!(check.outcome, Outcome::Inconclusive);

@@ -3,14 +3,14 @@
 
 use super::keeper::SchedulerKeeper;
 use super::record::{RunRecord, ScheduleRecord, SwapRecord};
-use super::sample::Subject;
+use super::sample::{Held, Subject};
 use super::schedule::Recorder;
 use super::{Event, RunOptions, RunOutcome, TICK, cpus, usage};
 use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
 use crate::handle::{Muster, SpawnOptions, WorkloadHandle};
 use crate::plan::{Action, Plan, ROOT, above};
-use crate::report::{StepReport, WorkerReport};
+use crate::report::WorkerReport;
 use crate::scenario::{Scenario, SchedulerChoice};
 use crate::worker::phases;
 use rustix::fs::{Mode, OFlags, open};
@@ -49,7 +49,7 @@ pub(super) struct Stage<'a> {
     phase: usize,
     reports: Vec<WorkerReport>,
     /// What was read of workers in steps, by their indices.
-    kept: BTreeMap<usize, Vec<StepReport>>,
+    kept: BTreeMap<usize, Vec<Held>>,
     schedule: Option<Recorder>,
     pub(super) record: RunRecord,
     /// When the measurement began.
@@ -294,7 +294,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Keeps what was read of workers in a step for their reports.
-    pub(super) fn keep(&mut self, steps: impl Iterator<Item = (usize, StepReport)>) {
+    pub(super) fn keep(&mut self, steps: impl Iterator<Item = (usize, Held)>) {
         for (worker, step) in steps {
             self.kept.entry(worker).or_default().push(step);
         }
@@ -384,7 +384,7 @@ impl<'a> Stage<'a> {
         for report in &mut self.reports {
             let kept = self.kept.remove(&report.index).unwrap_or_default();
             let seen = std::mem::take(&mut report.steps);
-            report.steps = kept.into_iter().map(|step| step.with_seen(&seen)).collect();
+            report.steps = kept.into_iter().map(|held| held.report(&seen)).collect();
         }
         RunOutcome {
             workers: self.reports,

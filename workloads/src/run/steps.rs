@@ -2,7 +2,7 @@
 //! which workers and cgroups are read. Called by `run`.
 
 use super::record::StepRecord;
-use super::sample;
+use super::sample::{self, Held};
 use super::stage::Stage;
 use super::{Event, usage};
 use crate::clock::monotonic_ns;
@@ -17,6 +17,8 @@ pub(super) fn play(stage: &mut Stage<'_>, on_event: &mut dyn FnMut(Event)) -> Re
         on_event(Event::Step { index, name: step.name.clone() });
         play_one(stage, index, step, on_event)?;
     }
+    // Who has waited since before the end sees it as one of a step.
+    stage.enter_phase(phase_of_ops(plan.steps.len()));
     Ok(())
 }
 
@@ -47,8 +49,11 @@ fn play_one(
     let ended_ns = monotonic_ns();
     let end = sample::read(&stage.subjects());
     let used = usage::between(&cgroups, &stage.read_usage());
-    let both = begin.iter().filter_map(|(worker, begin)| Some((*worker, begin, end.get(worker)?)));
-    stage.keep(both.map(|(worker, begin, end)| (worker, begin.until(end, index))));
+    let both = begin.into_iter().filter_map(|(worker, begin)| {
+        let end = end.get(&worker)?.clone();
+        Some((worker, Held { step: index, begin, end }))
+    });
+    stage.keep(both);
     stage.record.steps.push(StepRecord {
         name: step.name.clone(),
         began_ns: began_ns.saturating_sub(stage.began_ns),

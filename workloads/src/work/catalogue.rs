@@ -357,7 +357,10 @@ catalogue! {
 
     /// SCHED_FIFO spinners leave fair ones what RT throttling or the fair server saves for them.
     ///
-    /// That is 5 % with the kernel's defaults, wherever they share a CPU.
+    /// That is 5 % of each second with the kernel's defaults, for fair tasks that spin or wait for a
+    /// CPU. A fair task that sleeps is woken by its timer and then shares in it. With PREEMPT_RT it
+    /// is not woken: the timer of a fair task expires in the kernel thread `ktimers/N`, SCHED_FIFO 1,
+    /// which the spinners keep from its CPU as they keep everything below their priority.
     RtStarvation = rt_starvation in RealTime,
         kernel: "`update_curr_rt`; the fair server `dl_server_start`, `dl_server_update`, before \
             6.12 `sched_rt_period_timer`",

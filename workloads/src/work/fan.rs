@@ -16,7 +16,8 @@ use std::time::Duration;
 
 /// The line with the number of the current round, on which everybody but position 0 sleeps.
 const ROUND: usize = 0;
-/// The line that counts who is done with it, on which position 0 sleeps.
+/// The line that counts who is done with it, on which position 0 sleeps; the stamp is that of the
+/// latest of them.
 const DONE: usize = 1;
 /// How many lines rounds need.
 pub(super) const LINES: usize = 2;
@@ -118,6 +119,7 @@ impl Work for FanOutCompute {
             }
             for _ in 0..self.operations {
                 if !matrices.multiply(|| w.stopping()) {
+                    w.stamp();
                     return Err(Errno::CANCELED);
                 }
                 w.add_work(1);
@@ -203,7 +205,7 @@ pub(super) fn lead(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
         }
         futex_wait(w, &done.word, count)?;
     }
-    w.resume();
+    w.resume_after(done.stamp_ns.load(Relaxed));
     w.add_work(1);
     Ok(())
 }
@@ -218,20 +220,22 @@ pub(super) fn follow(w: &mut Worker<'_>, seen: &mut u32) -> Result<(), Errno> {
         slept = futex_wait(w, &round.word, *seen)?;
     }
     *seen = seen.wrapping_add(1);
-    let now_ns = w.resume();
+    let called_ns = round.stamp_ns.load(Relaxed);
+    let now_ns = w.resume_after(called_ns);
     if slept {
-        w.record(Latency::Wake, now_ns.saturating_sub(round.stamp_ns.load(Relaxed)));
+        w.record(Latency::Wake, now_ns.saturating_sub(called_ns));
     }
     w.add_work(1);
     Ok(())
 }
 
 /// This follower has done its part of the round; the last of `followers` wakes the leader.
-pub(super) fn done(w: &Worker<'_>, followers: usize) -> Result<(), Errno> {
-    let word = &w.line(DONE).word;
-    let before = word.fetch_add(1, AcqRel);
+pub(super) fn done(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
+    let line = w.line(DONE);
+    line.stamp_ns.fetch_max(w.stamp(), Relaxed);
+    let before = line.word.fetch_add(1, AcqRel);
     if usize::try_from(before).is_ok_and(|before| before + 1 == followers) {
-        futex_wake(w, word, 1)?;
+        futex_wake(w, &line.word, 1)?;
     }
     Ok(())
 }

@@ -9,11 +9,10 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, write};
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
-use rustix::thread::nanosleep;
-use rustix::time::Timespec;
+use std::time::Duration;
 
 /// From a fork that failed to the next attempt.
-const RETRY_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 const ALONE: Needs = Needs {
     own_process: Some("it forks and waits, which takes a process with one thread"),
@@ -74,9 +73,7 @@ fn make_one(w: &mut Worker<'_>, fork: impl Fn() -> Result<Pid, Errno>) -> Option
             Ok(child) => return Some(child),
             Err(errno) => w.error("fork", errno),
         }
-        // Cut short by a signal, it need not be made up for.
-        let _ = w.blocked(|| nanosleep(&RETRY_AFTER));
-        if w.stopping() {
+        if !w.pause(RETRY_AFTER) || w.stopping() {
             return None;
         }
     }

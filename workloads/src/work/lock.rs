@@ -97,6 +97,7 @@ impl PriorityInversion {
             let began_ns = w.stamp();
             led = locked(w, self.pi_mode, &|w| {
                 // A failed wake-up shows as high workers without iterations.
+                w.line(ROUND).stamp_ns.fetch_max(w.stamp(), AcqRel);
                 w.line(ROUND).value.fetch_add(1, AcqRel);
                 let _ = call_all(w);
                 w.spin(self.hold_iters);
@@ -120,8 +121,12 @@ impl PriorityInversion {
             let word = round.word.load(Acquire);
             let ended = w.line(LEFT).value.load(Acquire) >= self.low_count as u64;
             let more = round.value.load(Acquire) > seen;
-            if more || ended {
+            if more {
+                w.resume_after(round.stamp_ns.load(Acquire));
+            } else if ended {
                 w.resume();
+            }
+            if more || ended {
                 return Ok(more);
             }
             futex_wait(w, &round.word, word)?;
@@ -223,9 +228,12 @@ fn locked(
         FutexLockMode::Plain => lock(w, word)?,
         FutexLockMode::Pi => lock_pi(w, word)?,
     }
-    let to_ns = w.resume();
+    // The former holder's, just before it let go.
+    let freed = &w.line(LOCK).stamp_ns;
+    let to_ns = w.resume_after(freed.load(Relaxed));
     w.record(Latency::Lock, to_ns.saturating_sub(from_ns));
     prove_alone(w, hold);
+    freed.store(w.stamp(), Relaxed);
     match mode {
         FutexLockMode::Plain if release(word) => futex_wake(w, word, 1),
         FutexLockMode::Pi if release_pi(word) => futex::unlock_pi(word, w.futex_flags()),

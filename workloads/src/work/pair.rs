@@ -114,8 +114,8 @@ pub(super) fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
     let asked_ns = w.stamp();
     let me = w.position();
     read_byte(w, me)?;
-    let now_ns = w.resume();
     let sent_ns = w.line(me).stamp_ns.load(Relaxed);
+    let now_ns = w.resume_after(sent_ns);
     // A token that was there before we asked woke nobody.
     if sent_ns >= asked_ns {
         w.record(Latency::Wake, now_ns.saturating_sub(sent_ns));
@@ -144,9 +144,10 @@ pub(super) fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
         slept |= futex_wait(w, &line.word, 0)?;
     }
     line.word.store(0, Relaxed);
-    let now_ns = w.resume();
+    let sent_ns = line.stamp_ns.load(Relaxed);
+    let now_ns = w.resume_after(sent_ns);
     if slept {
-        w.record(Latency::Wake, now_ns.saturating_sub(line.stamp_ns.load(Relaxed)));
+        w.record(Latency::Wake, now_ns.saturating_sub(sent_ns));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::catalogue::params::{EpollStorm, ProducerConsumerImbalance};
 use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake, interrupted};
 use super::{Finish, Needs, Rules, Work};
+use crate::clock::monotonic_ns;
 use crate::report::Latency;
 use crate::sys::shared::Line;
 use crate::worker::Worker;
@@ -244,7 +245,10 @@ impl EpollStorm {
             let sent_ns = note.stamp_ns.load(Relaxed);
             let ours = note.value.load(Acquire) == event + 1;
             if ours && (asked_ns..=woken_ns).contains(&sent_ns) {
+                w.resume_after(sent_ns);
                 w.record(Latency::Wake, woken_ns - sent_ns);
+            } else {
+                w.resume_after(woken_ns);
             }
             if backlog(w) <= self.events_per_burst {
                 wake_one(w, beds(self.producers, self.consumers, false))?;
@@ -310,17 +314,18 @@ impl Work for EpollStorm {
 }
 
 /// Waits for the eventfd and takes one of its count: when the successful wait was asked for, and
-/// when it returned.
+/// when it returned. The caller, who learns when the event was sent, resumes.
 fn wait_and_read(w: &mut Worker<'_>) -> Result<(u64, u64), Errno> {
     let files = w.events()?;
     let mut ready = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; 1];
     loop {
         let asked_ns = w.stamp();
         if let Err(errno) = epoll::wait(&files.epoll, &mut ready, None) {
+            w.resume();
             interrupted(w, errno)?;
             continue;
         }
-        let woken_ns = w.resume();
+        let woken_ns = monotonic_ns();
         match rustix::io::read(&files.counter, &mut [0; 8]) {
             Ok(_) => return Ok((asked_ns, woken_ns)),
             // Another consumer was faster.
@@ -328,6 +333,7 @@ fn wait_and_read(w: &mut Worker<'_>) -> Result<(u64, u64), Errno> {
             Err(Errno::AGAIN) => {}
             Err(errno) => interrupted(w, errno)?,
         }
+        w.resume();
     }
 }
 
@@ -356,9 +362,10 @@ fn park(w: &mut Worker<'_>, ready: &dyn Fn(&Worker<'_>) -> bool) -> Result<(), E
         }
         slept |= futex_wait(w, &bed.word, state)? && state == PARKED;
     }
-    let now_ns = w.resume();
+    let chosen_ns = bed.stamp_ns.load(Relaxed);
+    let now_ns = w.resume_after(chosen_ns);
     if slept {
-        w.record(Latency::Wake, now_ns.saturating_sub(bed.stamp_ns.load(Relaxed)));
+        w.record(Latency::Wake, now_ns.saturating_sub(chosen_ns));
     }
     Ok(())
 }

@@ -138,6 +138,8 @@ fn until<'a>(
             return true;
         }
     }
+    // It may have been kept from seeing the stop.
+    w.stamp();
     false
 }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::getpriority_process;
 use std::collections::BTreeMap;
 use std::mem::take;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Worker<'_> {
     /// Closes the measurement, once, while the type's memory is still where it was. A loop that
@@ -20,6 +21,10 @@ impl Worker<'_> {
     pub(crate) fn close(&mut self) {
         if self.closed.is_some() {
             return;
+        }
+        if self.seat.control.phase.load(Relaxed) != self.phase {
+            // The stop ended a block in which the run went on.
+            self.resume();
         }
         let now = Now::read();
         let wall_time_ns = clock::monotonic_ns().saturating_sub(self.started_ns);
@@ -44,6 +49,7 @@ impl Worker<'_> {
             max_gap_cpu_ns: Some(gap.cpu_ns),
             max_gap_at_ns: Some(gap.ended_ns),
             max_gap_on_cpu: Some(gap.on_cpu),
+            startup_cpu_ns: self.startup_cpu_ns,
             latency,
             cpus_used,
             steps,

@@ -9,7 +9,7 @@ pub(crate) use slices::{RESTART, phase_of_ops, phases};
 
 use crate::clock;
 use crate::config::SchedPolicy;
-use crate::counters::Counters;
+use crate::counters::{Counters, Sighting};
 use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
@@ -100,13 +100,17 @@ pub(crate) struct Worker<'a> {
     /// Whether this iteration has looked at the clock already.
     fresh: bool,
     cpu_seen: (u64, u64),
-    /// When the latest deliberate block began and ended.
+    /// When the latest deliberate block began and ended, of which nobody says when it was over.
     block: (u64, u64),
     /// The longest gap of the phase.
     gap: Gap,
     /// The longest gap of the phases before it.
     longest: Gap,
     slices: Vec<slices::Slice>,
+    /// The worker's clocks as it saw the phase that it is in.
+    sighting: Option<Sighting>,
+    /// CPU time before the first iteration, within the measured part; none before that.
+    startup_cpu_ns: Option<u64>,
     last_cpu: usize,
     moves_seen: u64,
     cpus_used: BTreeSet<usize>,
@@ -162,6 +166,8 @@ impl<'a> Worker<'a> {
             gap: Gap::default(),
             longest: Gap::default(),
             slices: Vec::new(),
+            sighting: None,
+            startup_cpu_ns: None,
             last_cpu: usize::MAX,
             moves_seen: 0,
             cpus_used: BTreeSet::new(),
@@ -187,6 +193,7 @@ impl<'a> Worker<'a> {
         self.started_ns = from_ns;
         self.seen_ns = self.started_ns;
         self.cpu_seen = (self.started_ns, clock::thread_cpu_ns());
+        self.sighting = self.look();
         self.stamp();
         self.note_cpu();
     }
@@ -216,16 +223,24 @@ impl<'a> Worker<'a> {
     fn turn(&mut self) {
         let phase = self.seat.control.phase.load(Relaxed);
         if phase != self.phase && !self.enter(phase) {
+            self.has_started_up();
             return;
         }
         if self.begun {
             self.complete_iteration();
         } else {
             self.begun = true;
+            self.has_started_up();
             // It may have been kept from its first iteration for long, or for good.
             self.stamp();
             self.fresh = false;
         }
+    }
+
+    /// The first iteration begins, or one that is not the first.
+    #[cold]
+    fn has_started_up(&mut self) {
+        self.startup_cpu_ns.get_or_insert_with(|| self.counters.cpu_since());
     }
 
     /// The run has gone on; false if the measurement begins anew.
@@ -383,23 +398,37 @@ impl<'a> Worker<'a> {
                 return true;
             }
         }
+        // It may have been kept from seeing the stop.
+        self.stamp();
         false
     }
 
     /// Sleeps to an absolute deadline and records how late the wake-up was; false if the stop
-    /// came first.
+    /// came first. Who is late by then has a sample too, of what is known: at least so late.
     pub(crate) fn sleep_for(&mut self, duration: Duration) -> bool {
         let due_ns = self.stamp().saturating_add(clock::to_ns(duration));
-        let due = clock::to_timespec(due_ns);
-        while clock_nanosleep_absolute(rustix::thread::ClockId::Monotonic, &due) == Err(Errno::INTR)
-        {
-            if self.stopping() {
-                return false;
-            }
+        let (woke, now_ns) = self.sleep_until(due_ns);
+        if woke || now_ns > due_ns {
+            self.record(Latency::Timer, now_ns.saturating_sub(due_ns));
         }
-        let now_ns = self.resume();
-        self.record(Latency::Timer, now_ns.saturating_sub(due_ns));
-        true
+        woke
+    }
+
+    /// Sleeps for a time that is no sample; false if the stop came first.
+    pub(crate) fn pause(&mut self, duration: Duration) -> bool {
+        let due_ns = self.stamp().saturating_add(clock::to_ns(duration));
+        self.sleep_until(due_ns).0
+    }
+
+    /// Whether the deadline came before the stop, and now.
+    fn sleep_until(&mut self, due_ns: u64) -> (bool, u64) {
+        let due = clock::to_timespec(due_ns);
+        let monotonic = rustix::thread::ClockId::Monotonic;
+        let mut woke = true;
+        while woke && clock_nanosleep_absolute(monotonic, &due) == Err(Errno::INTR) {
+            woke = !self.stopping();
+        }
+        (woke, self.resume_after(due_ns))
     }
 
     /// Times `op`, during which the worker stays runnable, so that the time counts as a gap too.
@@ -431,8 +460,12 @@ impl<'a> Worker<'a> {
         result
     }
 
+    /// A sample that ends with the latest look at the clock. What began in the warm-up is none.
     #[inline]
     pub(crate) fn record(&mut self, kind: Latency, value_ns: u64) {
+        if !self.begun && self.is_of_the_warmup(value_ns) {
+            return;
+        }
         self.samples[kind as usize]
             .get_or_insert_with(|| Box::new(Samples::new()))
             .record(value_ns);
@@ -453,21 +486,37 @@ impl<'a> Worker<'a> {
     /// A checkpoint: now, in CLOCK_MONOTONIC. The time since the last one counts as a gap.
     #[inline]
     pub(crate) fn stamp(&mut self) -> u64 {
-        let now_ns = clock::monotonic_ns();
-        let gap_ns = now_ns.saturating_sub(self.seen_ns);
-        if gap_ns > self.gap.wall_ns {
-            self.note_gap(gap_ns, now_ns);
-        }
-        self.seen(now_ns)
+        self.arrive(clock::monotonic_ns())
     }
 
-    /// Like [`Self::stamp`] after a deliberate block: the time since the last one is no gap.
+    /// Like [`Self::stamp`] after a deliberate block of which nobody says when it was over: the
+    /// time since the last one is no gap.
     #[inline]
     pub(crate) fn resume(&mut self) -> u64 {
-        let from_ns = self.seen_ns;
-        let now_ns = self.seen(clock::monotonic_ns());
-        self.block = (from_ns, now_ns);
-        now_ns
+        let now_ns = clock::monotonic_ns();
+        self.block = (self.seen_ns, now_ns);
+        self.seen_ns = now_ns;
+        self.arrive(now_ns)
+    }
+
+    /// Like [`Self::stamp`] after a deliberate block that was over at `over_ns`, by its deadline or
+    /// as a partner woke this worker: what passed after that is a gap. If it was over before the
+    /// last checkpoint, there was no block.
+    #[inline]
+    pub(crate) fn resume_after(&mut self, over_ns: u64) -> u64 {
+        let now_ns = clock::monotonic_ns();
+        self.block = (0, 0);
+        self.seen_ns = over_ns.min(now_ns).max(self.seen_ns);
+        self.arrive(now_ns)
+    }
+
+    #[inline]
+    fn arrive(&mut self, now_ns: u64) -> u64 {
+        let gap_ns = now_ns.saturating_sub(self.seen_ns);
+        if gap_ns > self.gap.wall_ns || self.seat.control.phase.load(Relaxed) != self.phase {
+            return self.note_gap(gap_ns, now_ns);
+        }
+        self.seen(now_ns)
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 
 use super::{Gap, Worker};
 use crate::clock;
+use crate::counters::Sighting;
 use crate::histogram::{LatencySummary, Samples};
 use crate::report::{Latency, StepReport};
 use crate::sys::shared::Phase;
@@ -26,12 +27,13 @@ pub(super) fn first_phase(word: u32) -> u32 {
 pub(crate) const RESTART: u32 = 1 << RESTART_SHIFT;
 
 /// Phases of a run: 0 before the first step, 2k + 1 while the operations of step k are done,
-/// 2k + 2 while it is held.
+/// 2k + 2 while it is held, and one after the last step.
 pub(crate) fn phases(steps: usize) -> usize {
-    2 * steps + 1
+    2 * steps + 2
 }
 
-/// The phase in which the operations of `step` are done; the next one is its hold.
+/// The phase in which the operations of `step` are done; the next one is its hold. That of the step
+/// after the last one is the end of the run.
 pub(crate) fn phase_of_ops(step: usize) -> usize {
     2 * step + 1
 }
@@ -44,6 +46,8 @@ fn index(word: u32) -> usize {
 #[derive(Debug)]
 pub(super) struct Slice {
     phase: usize,
+    /// The worker's clocks as it saw the phase.
+    sighting: Option<Sighting>,
     latency: BTreeMap<Latency, LatencySummary>,
     pub(super) gap: Gap,
     cpus_used: BTreeSet<usize>,
@@ -54,6 +58,7 @@ impl Worker<'_> {
     /// that spans a beginning is split there, and is whole in the account of the run.
     #[cold]
     pub(super) fn enter_phase(&mut self, word: u32) {
+        let sighting = self.look();
         let now_ns = clock::monotonic_ns();
         let (old, new) = (index(self.phase), index(word));
         let from_ns = self.seen_ns;
@@ -67,13 +72,14 @@ impl Worker<'_> {
             self.gap_of(ends_ns.saturating_sub(begins_ns), ends_ns)
         };
         let skipped: Vec<Slice> =
-            (old + 1..new).map(|phase| Slice::idle(phase, part(phase))).collect();
+            (old + 1..new).map(|phase| Slice::idle(phase, sighting, part(phase))).collect();
         let (last_of_old, first_of_new) = (part(old), part(new));
         self.longest = self.longest.max(whole);
         self.gap = self.gap.max(last_of_old);
         self.close_slice();
         self.slices.extend(skipped);
         self.gap = first_of_new;
+        self.sighting = sighting;
         self.phase = word;
         self.last_cpu = usize::MAX;
         self.seen(now_ns);
@@ -83,16 +89,24 @@ impl Worker<'_> {
     /// that the run has gone on: the gap is not all of the phase that it knows, nor the iteration
     /// of the measured part.
     #[cold]
-    pub(super) fn note_gap(&mut self, gap_ns: u64, now_ns: u64) {
+    pub(super) fn note_gap(&mut self, gap_ns: u64, now_ns: u64) -> u64 {
         let word = self.seat.control.phase.load(Relaxed);
         if word == self.phase {
             self.gap = self.gap_of(gap_ns, now_ns);
+            self.seen(now_ns);
         } else if restarted(self.phase, word) {
             self.restart(word);
             self.begun = false;
         } else {
             self.enter_phase(word);
         }
+        self.fresh = true;
+        now_ns
+    }
+
+    /// What is compared with readings from outside, in a run with steps.
+    pub(super) fn look(&self) -> Option<Sighting> {
+        (self.seat.phases.len() > phases(0)).then(Sighting::take).flatten()
     }
 
     /// Puts what has been counted since the last phase began among the slices.
@@ -102,6 +116,7 @@ impl Worker<'_> {
         self.longest = self.longest.max(self.gap);
         self.slices.push(Slice {
             phase: index(self.phase),
+            sighting: self.sighting,
             latency,
             gap: std::mem::take(&mut self.gap),
             cpus_used: std::mem::take(&mut self.cpus_used),
@@ -124,25 +139,29 @@ impl Worker<'_> {
         };
         let latency = Latency::ALL.iter().filter_map(merged).collect();
         let cpus = self.slices.iter().flat_map(|slice| slice.cpus_used.iter().copied()).collect();
-        let parts = self.slices.iter().filter_map(Slice::report).collect();
+        let next = |at: usize| self.slices.get(at + 1);
+        let parts = self.slices.iter().enumerate();
+        let parts = parts.filter_map(|(at, slice)| slice.report(next(at))).collect();
         (latency, self.longest, cpus, parts)
     }
 }
 
 impl Slice {
     /// A phase in which the worker did not get as far as its next checkpoint.
-    fn idle(phase: usize, gap: Gap) -> Self {
-        Self { phase, latency: BTreeMap::new(), gap, cpus_used: BTreeSet::new() }
+    fn idle(phase: usize, sighting: Option<Sighting>, gap: Gap) -> Self {
+        Self { phase, sighting, latency: BTreeMap::new(), gap, cpus_used: BTreeSet::new() }
     }
 
     /// The account of a step that was held; what passed during operations is in the whole only.
-    fn report(&self) -> Option<StepReport> {
+    /// `next` is the slice after it.
+    fn report(&self, next: Option<&Self>) -> Option<StepReport> {
         let step = self.phase.checked_sub(2).filter(|phase| phase.is_multiple_of(2))? / 2;
         Some(StepReport {
             step,
             max_gap_ns: Some(self.gap.wall_ns),
             cpus_used: self.cpus_used.clone(),
             latency: self.latency.clone(),
+            sightings: [self.sighting, next.and_then(|next| next.sighting)],
             ..StepReport::default()
         })
     }
@@ -189,9 +208,16 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn a_gap_in_mid_iteration_is_split_where_the_run_went_on() {
-        const MS: u64 = 1_000_000;
+    const MS: u64 = 1_000_000;
+
+    /// Gaps in ns of the run and of two steps, and the time from the look at the clock before the
+    /// second step to the end, of a worker in the first step that is kept from its next look for 5
+    /// ms. The second begins `begins_ms` after the look before that, its operations 1 ms earlier.
+    fn kept_for_5_ms(
+        begins_ms: u64,
+        before: impl FnOnce(&mut Worker<'_>),
+        looks: impl FnOnce(&mut Worker<'_>, u64) -> u64,
+    ) -> (u64, Vec<u64>, u64) {
         let (control, slots) =
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(2)).unwrap();
@@ -201,16 +227,51 @@ pub(super) mod tests {
         control[0].phase.store(held(0).try_into().unwrap(), Relaxed);
         worker.begin(clock::monotonic_ns());
         worker.next();
-        let seen_ns = worker.stamp();
-        for (phase, after_ns) in [(phase_of_ops(1), MS), (held(1), 2 * MS)] {
-            began[phase].began_ns.store(seen_ns + after_ns, Relaxed);
+        // What this test itself has waited for a CPU so far is none of it.
+        (worker.gap, worker.longest) = (Gap::default(), Gap::default());
+        before(&mut worker);
+        worker.seen_ns = clock::monotonic_ns();
+        let seen_ns = worker.seen_ns;
+        for (phase, after_ms) in [(phase_of_ops(1), begins_ms - 1), (held(1), begins_ms)] {
+            began[phase].began_ns.store(seen_ns + after_ms * MS, Relaxed);
         }
         control[0].phase.store(held(1).try_into().unwrap(), Relaxed);
         while clock::monotonic_ns() < seen_ns + 5 * MS {}
-        worker.stamp();
+        looks(&mut worker, seen_ns);
         let (_, whole, _, steps) = worker.whole_and_parts();
-        let gaps: Vec<u64> = steps.iter().filter_map(|step| step.max_gap_ns).collect();
+        let gaps = steps.iter().filter_map(|step| step.max_gap_ns).collect();
+        (whole.wall_ns, gaps, clock::monotonic_ns() - seen_ns)
+    }
+
+    #[test]
+    fn a_gap_in_mid_iteration_is_split_where_the_run_went_on() {
+        let (whole_ns, gaps, _) = kept_for_5_ms(2, |_| (), |worker, _| worker.stamp());
         assert_eq!((gaps.len(), gaps[0]), (2, MS));
-        assert!(gaps[1] >= 3 * MS && whole.wall_ns >= 5 * MS, "{gaps:?}, {whole:?}");
+        assert!(gaps[1] >= 3 * MS && whole_ns >= 5 * MS, "{gaps:?}, {whole_ns}");
+    }
+
+    #[test]
+    fn it_is_split_too_where_the_step_before_had_a_longer_one() {
+        let longer = |worker: &mut Worker<'_>| worker.gap.wall_ns = u64::MAX;
+        let (_, gaps, passed_ns) = kept_for_5_ms(2, longer, |worker, _| worker.stamp());
+        assert!((3 * MS..passed_ns).contains(&gaps[1]), "{gaps:?}");
+    }
+
+    #[test]
+    fn a_sleep_is_a_gap_from_its_deadline_on() {
+        let late = |worker: &mut Worker<'_>, seen_ns| worker.resume_after(seen_ns + 2 * MS);
+        let (whole_ns, gaps, passed_ns) = kept_for_5_ms(4, |_| (), late);
+        assert_eq!(gaps[0], MS);
+        assert!((MS..=passed_ns - 4 * MS).contains(&gaps[1]), "{gaps:?}");
+        assert!((3 * MS..=passed_ns - 2 * MS).contains(&whole_ns), "{whole_ns}");
+    }
+
+    #[test]
+    fn a_block_that_was_over_before_was_none_and_one_that_nobody_ends_is_no_gap() {
+        let early = |worker: &mut Worker<'_>, seen_ns| worker.resume_after(seen_ns - MS);
+        assert!(kept_for_5_ms(4, |_| (), early).0 >= 5 * MS);
+        let unknown = |worker: &mut Worker<'_>, _| worker.resume();
+        let (whole_ns, _, passed_ns) = kept_for_5_ms(4, |_| (), unknown);
+        assert!(whole_ns <= passed_ns - 5 * MS, "{whole_ns}");
     }
 }

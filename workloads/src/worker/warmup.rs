@@ -23,6 +23,8 @@ impl Worker<'_> {
             io_target: self.io_target.take(),
             not_applied: take(&mut self.not_applied),
             chose_policy: self.chose_policy,
+            sighting: self.sighting,
+            startup_cpu_ns: self.begun.then_some(0),
             alu_width: self.alu_width.take(),
             rng: self.rng.clone(),
             ..Self::new(self.seat)
@@ -37,6 +39,13 @@ impl Worker<'_> {
         }
         self.stamp();
         self.note_cpu();
+    }
+
+    /// Whether a sample of `value_ns` that ends with the latest look at the clock began before the
+    /// measured part.
+    #[cold]
+    pub(super) fn is_of_the_warmup(&self, value_ns: u64) -> bool {
+        self.seen_ns.saturating_sub(value_ns) < began_ns(self.seat.phases, 0)
     }
 
     /// How long the worker may have waited for a CPU from `from_ns` on: in its latest block, or
@@ -54,15 +63,17 @@ impl Worker<'_> {
 mod tests {
     use super::*;
     use crate::handle::IoPlace;
+    use crate::report::Latency;
     use crate::sys::shared::{Control, Phase, Shared, Slot};
     use crate::worker::slices::tests::alone;
     use crate::worker::{RESTART, phases};
 
     const MS: u64 = 1_000_000;
 
-    /// What a worker has counted that is kept from its next look at the clock from 2 ms before
-    /// the end of the warm-up to 3 ms after it; `looks` is how it comes to know.
-    fn kept_across_the_end(looks: impl FnOnce(&mut Worker<'_>)) -> (u64, u64) {
+    /// The longest gap and the iterations of a worker that is kept from its next look at the clock
+    /// from 2 ms before the end of the warm-up to 3 ms after it, and the time from that end to the
+    /// last of all looks; `looks` is how it comes to know.
+    fn kept_across_the_end(looks: impl FnOnce(&mut Worker<'_>)) -> (u64, u64, u64) {
         let (control, slots) =
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(0)).unwrap();
@@ -76,35 +87,49 @@ mod tests {
         while clock::monotonic_ns() < seen_ns + 5 * MS {}
         looks(&mut worker);
         let iterations = worker.iterations;
-        (worker.whole_and_parts().1.wall_ns, iterations)
+        (worker.whole_and_parts().1.wall_ns, iterations, clock::monotonic_ns() - seen_ns - 2 * MS)
     }
 
     #[test]
     fn a_gap_at_the_end_of_the_warm_up_counts_from_there() {
-        let (gap_ns, iterations) = kept_across_the_end(|worker| {
+        let (gap_ns, iterations, passed_ns) = kept_across_the_end(|worker| {
             worker.next();
         });
-        assert!((3 * MS..5 * MS).contains(&gap_ns), "{gap_ns}");
+        assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
         assert_eq!(iterations, 0);
     }
 
     #[test]
     fn it_is_seen_in_mid_iteration_and_the_iteration_is_the_warm_ups() {
-        let (gap_ns, iterations) = kept_across_the_end(|worker| {
+        let (gap_ns, iterations, passed_ns) = kept_across_the_end(|worker| {
             worker.stamp();
             worker.next();
             worker.next();
         });
-        assert!((3 * MS..5 * MS).contains(&gap_ns), "{gap_ns}");
+        assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
         assert_eq!(iterations, 1);
     }
 
     #[test]
+    fn a_deadline_before_the_end_is_a_gap_from_the_end_on_and_no_sample() {
+        let mut samples = 0;
+        let (gap_ns, _, passed_ns) = kept_across_the_end(|worker| {
+            let due_ns = worker.seen_ns + MS;
+            let now_ns = worker.resume_after(due_ns);
+            worker.record(Latency::Timer, now_ns - due_ns);
+            samples += usize::from(worker.samples[Latency::Timer as usize].is_some());
+            worker.next();
+        });
+        assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
+        assert_eq!(samples, 0);
+    }
+
+    #[test]
     fn a_block_that_spans_the_end_is_no_gap() {
-        let (gap_ns, _) = kept_across_the_end(|worker| {
+        let (gap_ns, _, passed_ns) = kept_across_the_end(|worker| {
             worker.resume();
             worker.next();
         });
-        assert!(gap_ns < 2 * MS, "{gap_ns}");
+        assert!(gap_ns <= passed_ns - 3 * MS, "{gap_ns}");
     }
 }

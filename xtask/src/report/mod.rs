@@ -3,6 +3,7 @@
 
 mod scenes;
 mod schedulers;
+mod startup;
 mod table;
 
 pub(crate) use schedulers::SchedulerReport;
@@ -170,6 +171,7 @@ impl RunReport {
             Some(p) => (Some(p.source), Some(p.io), p.modules, p.scenario),
             None => (None, None, Vec::new(), plan.scenario.clone()),
         };
+        notes.extend(startup::hint(&scenario, &workers));
         let (clocksource, disk) = seen.end.map_or((None, None), |end| (end.clocksource, end.disk));
         Self {
             schema: SCHEMA,

@@ -14,9 +14,9 @@ use workloads::{Check, CpuUse, LatencySummary, Outcome, RunRecord, WorkerReport}
 const LEGEND: &str = "\
 cpu: CPU time in wall time, mean. delay: runnable but waiting for a CPU, in wall time, mean.
 switches: voluntary + involuntary. gap: longest time between two checkpoints of a worker, blocking
-left out. Latency over all workers of the line: wake = from just before the wake call to the wakee
-running; timer = lateness of a sleep; lock = time to acquire; yield, io = the call. Percentiles are
-within 1 %, max is exact.";
+left out up to its deadline or the call that ends it. Latency over all workers of the line: wake =
+from just before the wake call to the wakee running; timer = lateness of a sleep; lock = time to
+acquire; yield, io = the call. Percentiles are within 1 %, max is exact.";
 
 /// The whole report.
 pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> {

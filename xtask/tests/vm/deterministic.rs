@@ -6,6 +6,7 @@ mod bundles;
 mod cgroups;
 mod comparisons;
 mod expectations;
+mod gaps;
 mod hunts;
 mod matrices;
 mod observed;
