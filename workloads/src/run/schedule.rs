@@ -24,6 +24,8 @@ const OTHERS: u32 = 1 << 31;
 /// Records switches of all CPUs from its beginning on.
 pub(super) struct Recorder {
     rings: Vec<(usize, SwitchRing)>,
+    ring_bytes: usize,
+    records: bool,
     sequence: Sequence,
 }
 
@@ -38,12 +40,14 @@ impl Recorder {
         let open = |cpu: usize| Ok((cpu, SwitchRing::open(cpu, bytes)?));
         let rings: Result<Vec<_>, Errno> = cpus.into_iter().map(open).collect();
         let rings = rings.map_err(|errno| format!("perf_event_open failed: {errno}"))?;
-        Ok(Self { rings, sequence: Sequence::new(&[], 0) })
+        let sequence = Sequence::new(&[], 0);
+        Ok(Self { rings, ring_bytes: bytes, records: false, sequence })
     }
 
     /// Begins. `workers` are the thread ids of those who are there, in the order of their indices.
     pub(super) fn begin(&mut self, workers: &[i32]) {
         self.sequence = Sequence::new(workers, monotonic_ns());
+        self.records = true;
         if let Err(why) = self.each(SwitchRing::enable) {
             self.spoil(why);
         }
@@ -58,8 +62,31 @@ impl Recorder {
         }
     }
 
+    /// `cpu` came on line. What it did on its way there and, before, on its way off is not recorded:
+    /// `perf_event_exit_cpu` takes the events of a CPU away, `perf_event_init_cpu` gives none back.
+    pub(super) fn came_on_line(&mut self, cpu: usize) {
+        let opened = self.records.then(|| self.follow(cpu));
+        if let Some(Err(errno)) = opened {
+            self.spoil(format!(
+                "perf_event_open for CPU {cpu}, which came on line, failed: {errno}"
+            ));
+        }
+    }
+
+    fn follow(&mut self, cpu: usize) -> Result<(), Errno> {
+        if let Some((_, ring)) = self.rings.iter_mut().find(|(of, _)| *of == cpu) {
+            ring.reopen(cpu)?;
+            return ring.enable();
+        }
+        let ring = SwitchRing::open(cpu, self.ring_bytes)?;
+        ring.enable()?;
+        self.rings.push((cpu, ring));
+        Ok(())
+    }
+
     /// Nothing that comes after this is recorded.
     pub(super) fn end(&mut self) {
+        self.records = false;
         if let Err(why) = self.each(SwitchRing::disable) {
             self.spoil(why);
         }

@@ -215,13 +215,11 @@ impl<'a> Stage<'a> {
     }
 
     fn set_online(&mut self, id: usize, online: bool) -> Result<(), String> {
-        if let Some(schedule) = &mut self.schedule {
-            schedule.spoil(format!("CPU {id} was taken off or on line"));
-        }
         self.cpus.iter_mut().for_each(|cpus| cpus.took_off_line(id));
         let path = format!("/sys/devices/system/cpu/cpu{id}/online");
         write_file(&path, if online { "1" } else { "0" })?;
         if online {
+            self.schedule.iter_mut().for_each(|schedule| schedule.came_on_line(id));
             self.offline.retain(|cpu| *cpu != id)
         } else {
             self.offline.push(id)

@@ -157,6 +157,7 @@ impl CgroupDef {
         if self.mems.as_ref().is_some_and(BTreeSet::is_empty) {
             return Err(ConfigError::new("mems", "names no node"));
         }
+        self.check_defaults()?;
         self.cpu.validate().map_err(|e| e.below("cpu."))?;
         self.memory.validate().map_err(|e| e.below("memory."))?;
         check_weight("io_weight", self.io_weight)?;
@@ -169,6 +170,30 @@ impl CgroupDef {
                 Err(ConfigError::new("pids_max", why))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl CgroupDef {
+    /// A default that no set takes would do nothing.
+    fn check_defaults(&self) -> Result<(), ConfigError> {
+        let none = |has: fn(&WorkSpec) -> bool| self.works.iter().all(has);
+        let defaults = [
+            ("nice", self.nice.is_some(), none(|work| work.nice.is_some())),
+            ("comm", self.comm.is_some(), none(|work| work.comm.is_some())),
+            ("pcomm", self.pcomm.is_some(), none(|work| work.pcomm.is_some())),
+            ("uid", self.uid.is_some(), none(|work| work.uid.is_some())),
+            ("gid", self.gid.is_some(), none(|work| work.gid.is_some())),
+            ("numa_node", self.numa_node.is_some(), none(|work| work.numa_node.is_some())),
+        ];
+        match defaults
+            .into_iter()
+            .find(|(_, is_given, is_taken_by_none)| *is_given && *is_taken_by_none)
+        {
+            Some((field, ..)) => {
+                Err(ConfigError::new(field, "does nothing: each set in `works` has its own"))
+            }
+            None => Ok(()),
         }
     }
 }
@@ -321,6 +346,8 @@ mod tests {
             (r#"{"name":"a","uid":4294967295}"#, "uid is 4294967295"),
             (r#"{"name":"a","gid":4294967295}"#, "gid is 4294967295"),
             (r#"{"name":"a","mems":[]}"#, "mems"),
+            (r#"{"name":"a","nice":1}"#, "nice does nothing"),
+            (r#"{"name":"a","uid":1,"works":[{"uid":2}]}"#, "uid does nothing"),
         ] {
             let text = refusal(json);
             assert!(text.starts_with(path), "{json}: {text}");

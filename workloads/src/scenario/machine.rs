@@ -1,6 +1,7 @@
 //! The guest that a scenario needs. `workloads` knows nothing of virtual machines: this is text
 //! for whoever makes one, in the form of its command line.
 
+use crate::config::ConfigError;
 use serde::{Deserialize, Serialize};
 
 /// Defaults for the options of `xtask vm` with these names.
@@ -26,11 +27,25 @@ pub struct Machine {
     /// `--memory`, as `1G`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
+    /// `--kernel-arg`: arguments of the kernel, as `preempt=lazy`, before those of the command line.
+    /// Of two with the same name most kernels take the last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kernel_args: Vec<String>,
 }
 
 impl Machine {
     /// Whether any will do.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (at, arg) in self.kernel_args.iter().enumerate() {
+            if arg.trim().is_empty() || !arg.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+                let why = format!("is {arg:?}; a kernel argument is text, as `preempt=lazy`");
+                return Err(ConfigError::new(format!("kernel_args[{at}]"), why));
+            }
+        }
+        Ok(())
     }
 }

@@ -214,6 +214,7 @@ impl Scenario {
         if self.iterations.is_some() && !self.warmup.is_zero() {
             return refuse("warmup", "has no meaning in a run that ends by `iterations`".into());
         }
+        self.machine.validate().map_err(|e| e.below("machine."))?;
         self.expect.validate().map_err(|e| e.below("expect."))?;
         if let Some(workload) = &self.workload {
             workload.validate_in_scenario().map_err(|e| e.below("workload."))?;

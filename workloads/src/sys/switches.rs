@@ -19,6 +19,7 @@ const USE_CLOCKID: u64 = 1 << 25;
 const CONTEXT_SWITCH: u64 = 1 << 26;
 const ENABLE: libc::c_ulong = 0x2400;
 const DISABLE: libc::c_ulong = 0x2401;
+const SET_OUTPUT: libc::c_ulong = 0x2405;
 /// Offsets in `struct perf_event_mmap_page`.
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
@@ -38,19 +39,28 @@ impl SwitchRing {
     /// A ring of `bytes`, which must be a power of two and whole pages, for the switches of `cpu`.
     /// It stays empty until [`Self::enable`].
     pub(crate) fn open(cpu: usize, bytes: usize) -> Result<Self, Errno> {
-        let attr = Attr {
-            sample_type: SAMPLE_TID | SAMPLE_TIME,
-            flags: DISABLED | SAMPLE_ID_ALL | USE_CLOCKID | CONTEXT_SWITCH,
-            clockid: libc::CLOCK_MONOTONIC,
-            ..Attr::software(SW_DUMMY)
-        };
-        let event = attr.open(-1, i32::try_from(cpu).map_err(|_| Errno::INVAL)?)?;
+        let event = event(cpu)?;
         let page = rustix::param::page_size();
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
         let start = unsafe { mmap(null_mut(), page + bytes, prot, MapFlags::SHARED, &event, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { event, start, page, bytes })
+    }
+
+    /// The kernel takes the event away when `cpu`, that of the ring, goes off line. This gives the ring
+    /// another one, with what it holds left in it.
+    pub(crate) fn reopen(&mut self, cpu: usize) -> Result<(), Errno> {
+        let next = event(cpu)?;
+        let into = self.event.as_raw_fd();
+        // SAFETY: the request takes a descriptor, which lives across the call, and no memory.
+        let rc = unsafe { libc::ioctl(next.as_raw_fd(), SET_OUTPUT, into) };
+        if rc != 0 {
+            return Err(last_errno());
+        }
+        // The mapping keeps the ring of the one before.
+        self.event = next;
+        Ok(())
     }
 
     pub(crate) fn enable(&self) -> Result<(), Errno> {
@@ -105,6 +115,17 @@ impl SwitchRing {
         let rc = unsafe { libc::ioctl(self.event.as_raw_fd(), request, 0) };
         if rc == 0 { Ok(()) } else { Err(last_errno()) }
     }
+}
+
+/// An event of `cpu` that records its switches once it is enabled.
+fn event(cpu: usize) -> Result<OwnedFd, Errno> {
+    let attr = Attr {
+        sample_type: SAMPLE_TID | SAMPLE_TIME,
+        flags: DISABLED | SAMPLE_ID_ALL | USE_CLOCKID | CONTEXT_SWITCH,
+        clockid: libc::CLOCK_MONOTONIC,
+        ..Attr::software(SW_DUMMY)
+    };
+    attr.open(-1, i32::try_from(cpu).map_err(|_| Errno::INVAL)?)
 }
 
 impl Drop for SwitchRing {

@@ -184,7 +184,7 @@ fn assert_held(bundle: &Bundle, dir: &Path) {
     if bundle.need_kernel().is_ok() {
         let plan = bundle.plan(None, "7.2", &folder, &paths).unwrap();
         let accel = bundle.manifest.boot.accel;
-        let words = arguments(&bundle.guest(&plan, accel, &folder).unwrap());
+        let words = arguments(&plan.guest(accel, &folder).unwrap());
         let mut words = words.iter();
         while let Some(word) = words.next() {
             assert!(OPTIONS.contains(&word.as_str()), "{word}");

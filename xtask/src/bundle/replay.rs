@@ -7,10 +7,8 @@ use crate::error::Refusal;
 use crate::image::{self, Extra, Image, Packing, Parts};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
-use crate::qemu::{Accel, Guest, HostCpu, Icount};
-use crate::run::{
-    BootPlan, ConfigVia, Deterministic, Folder, command_line, emulated, resolved, write_file,
-};
+use crate::qemu::{HostCpu, Icount};
+use crate::run::{BootPlan, Deterministic, Folder, write_file};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -49,19 +47,9 @@ impl Bundle {
             schedulers: boot.schedulers.clone(),
             // Its words are among the recorded ones.
             schedule_hash: false,
-            kernel_args: Vec::new(),
+            kernel_args: boot.extra_args.clone(),
+            recorded_words: Some(boot.kernel_args.clone()),
         })
-    }
-
-    /// The guest of `plan`, with the kernel arguments of the recorded run.
-    pub(crate) fn guest(&self, plan: &BootPlan, accel: Accel, folder: &Folder) -> Result<Guest> {
-        let mut words = self.manifest.boot.kernel_args.clone();
-        if accel == Accel::Tcg {
-            words = emulated(words);
-        }
-        let text = resolved(&self.scenario)?;
-        let by_cmdline = (plan.via == ConfigVia::Cmdline).then_some(text.as_str());
-        Ok(Guest { cmdline: command_line(words, by_cmdline), ..plan.guest(accel, folder)? })
     }
 
     /// Refuses a bundle that has none.

@@ -126,6 +126,9 @@ fn check_machine(boot: &BootRecord) -> Result<()> {
     let length: usize = boot.kernel_args.iter().map(|word| word.len() + 1).sum();
     ensure(length < CMDLINE_BYTES && boot.kernel_args.iter().all(printable), || {
         format!("`kernel_args` are over {CMDLINE_BYTES} bytes or have other bytes than text")
+    })?;
+    ensure(boot.extra_args.iter().all(|arg| boot.kernel_args.contains(arg)), || {
+        "`extra_args` has one that is not in `kernel_args`".into()
     })
 }
 

@@ -171,6 +171,7 @@ fn absurd_values_in_a_manifest_are_refused() {
     refuse(|m| m.boot.kernel_args[0] = "a\0b".into(), "other bytes than text");
     refuse(|m| m.boot.kernel_args[0] = "a\nb".into(), "other bytes than text");
     refuse(|m| m.boot.kernel_args[0] = "a".repeat(3_000), "`kernel_args` are over");
+    refuse(|m| m.boot.extra_args = vec!["nosmt".into()], "one that is not in `kernel_args`");
     refuse(|m| m.boot.modules[0] = "../x".into(), "a name that no module has");
     refuse(|m| m.boot.allow_splat[0] = "(".into(), "`(` is no pattern");
     refuse(|m| m.boot.kernel.sha256 = "A".repeat(64), "is no SHA-256");

@@ -109,27 +109,40 @@ fn standing(store: &Store, seeds: &[u64], count: usize, minutes: f64) -> String 
     #[expect(clippy::cast_precision_loss, reason = "nobody runs 2^53 seeds")]
     let rate = count as f64 / minutes;
     let (done, all, schedules) = (cells.len(), seeds.len(), schedules(&cells));
-    format!("{done} of {all}, {rate:.1} a minute, {failed} failed, {schedules} schedules")
+    let schedules = schedules.map(|seen| format!(", {seen} schedules")).unwrap_or_default();
+    format!("{done} of {all}, {rate:.1} a minute, {failed} failed{schedules}")
 }
 
-/// How many different ones were seen.
-fn schedules(cells: &[&Cell]) -> usize {
-    cells.iter().filter_map(|cell| cell.order_hash.as_ref()).collect::<BTreeSet<_>>().len()
+/// How many different ones were seen; none if no run has a hash, of which nothing is known.
+fn schedules(cells: &[&Cell]) -> Option<usize> {
+    let seen: BTreeSet<_> = cells.iter().filter_map(|cell| cell.order_hash.as_ref()).collect();
+    (!seen.is_empty()).then_some(seen.len())
+}
+
+/// Of `cells`, as a sentence.
+fn told_schedules(cells: &[&Cell]) -> String {
+    let unhashed = cells.iter().filter(|cell| cell.order_hash.is_none()).count();
+    let why = "`record.schedule` of a run says why";
+    match (schedules(cells), unhashed) {
+        (None, _) => format!("different schedules: not known, as no run has a hash; {why}"),
+        (Some(seen), 0) => {
+            format!("{seen} different schedules, by the order of their context switches")
+        }
+        (Some(seen), n) => format!(
+            "at least {seen} different schedules, by the order of their context switches; {n} runs \
+             have no hash, {why}"
+        ),
+    }
 }
 
 fn print(hunt: &Hunt<'_>, cells: &[&Cell], groups: &[Group]) -> Result<()> {
     let failed = cells.iter().filter(|cell| cell.signature.is_some()).count();
     let repeated = cells.iter().filter(|cell| cell.repeated).count();
-    let unhashed = cells.iter().filter(|cell| cell.order_hash.is_none()).count();
     to_stdout(|out| {
         let groups_text = if groups.len() == 1 { "group" } else { "groups" };
         let (all, kinds) = (cells.len(), groups.len());
         writeln!(out, "{all} seeds run, {failed} failed in {kinds} {groups_text}")?;
-        let seen = schedules(cells);
-        writeln!(out, "{seen} different schedules, by the order of their context switches")?;
-        if unhashed > 0 {
-            writeln!(out, "{unhashed} runs have no hash: `record.schedule` of a run says why")?;
-        }
+        writeln!(out, "{}", told_schedules(cells))?;
         writeln!(out, "run twice, with the same bytes: {repeated}")?;
         groups.iter().try_for_each(|group| group.print(out))?;
         Ok(writeln!(out, "\nhunt folder: {}", hunt.folder().display())?)

@@ -66,7 +66,8 @@ impl Source {
 
     /// The guest that the command line asks for, or else the scenario.
     pub(super) fn layout(&self, asked: &MachineArgs, scenario: &Scenario) -> Result<Layout> {
-        let Machine { preset, cpus, topology, numa, numa_distance, memory } = &scenario.machine;
+        let Machine { preset, cpus, topology, numa, numa_distance, memory, kernel_args: _ } =
+            &scenario.machine;
         let cpus = cpus.map(|cpus| cpus.to_string());
         let texts = MachineTexts {
             machine: preset.as_deref(),

@@ -19,7 +19,7 @@ use crate::report::{RunReport, print_run};
 use crate::run::{
     Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
     Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, doubt, doubt_verdict,
-    judge_console, judge_schedulers, watch, write_scheduler_files,
+    judge_console, judge_schedulers, kernel_image, watch, write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
     match args.json {
         true => json_to_stdout(&report)?,
         false => to_stdout(|out| {
-            print_run(&report, out)?;
+            print_run(&report, kernel_image(folder.path()).as_deref(), out)?;
             Ok(writeln!(out, "\nrun folder: {}", folder.path().display())?)
         })?,
     }
@@ -186,13 +186,14 @@ fn plan(
         && (!modules.missing.iter().any(|name| name == DISK_DRIVER)
             || kernel.has_built_in("CONFIG_VIRTIO_BLK"));
     let disk = if args.deterministic { deterministic::disk(&args.disk) } else { args.disk.clone() };
+    let kernel_args = [scenario.machine.kernel_args.as_slice(), &args.guest.kernel_arg].concat();
     let arguments = Arguments {
         // The accelerator is not decided yet, and TCG has more of them.
         emulated: true,
         deterministic: args.deterministic.then(|| layout.cpus()),
         disk: &disk,
         schedule_hash: args.schedule_hash,
-        extra: &args.guest.kernel_arg,
+        extra: &kernel_args,
     };
     let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;
     let init = match &args.guest.init {
@@ -224,7 +225,8 @@ fn plan(
         layout,
         disk,
         schedule_hash: args.schedule_hash,
-        kernel_args: args.guest.kernel_arg.clone(),
+        kernel_args,
+        recorded_words: None,
     })
 }
 

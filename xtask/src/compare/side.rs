@@ -118,10 +118,16 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         name => name.to_owned(),
     };
     let shape = machine.shape();
+    let args = match report.kernel.args.as_deref() {
+        None => "not recorded".into(),
+        Some([]) => "none".into(),
+        Some(args) => args.join(" "),
+    };
     let texts = [
         ("kernel", report.kernel.release.clone()),
         ("kernel image", report.kernel.sha256.clone()),
         ("scheduler", scheduler),
+        ("kernel arguments", args),
         ("scenario", scenario),
         ("machine", shape),
         ("mode", mode),

@@ -16,6 +16,10 @@ pub(crate) struct Cell {
     pub(crate) seed: String,
     /// `deterministic` or `default`.
     pub(crate) mode: String,
+    /// `own`: what the kernel of the file and the scenario say; else the name of those that come
+    /// behind them.
+    #[serde(default = "own", skip_serializing_if = "is_own")]
+    pub(crate) kernel_args: String,
 }
 
 /// What an axis has that is the scenario's own.
@@ -26,21 +30,32 @@ pub(crate) const DETERMINISTIC: &str = "deterministic";
 pub(crate) const DEFAULT: &str = "default";
 
 impl Cell {
-    pub(super) const AXES: [&str; 6] =
-        ["kernel", "scheduler", "scenario", "topology", "seed", "mode"];
+    pub(super) const AXES: [&str; 7] =
+        ["kernel", "scheduler", "scenario", "topology", "seed", "mode", "kernel_args"];
 
-    /// `kernel/scheduler/scenario/topology/seed/mode`: also where its runs are kept.
+    /// `kernel/scheduler/scenario/topology/seed/mode`, and `/kernel_args` unless these are its own:
+    /// also where its runs are kept.
     pub(crate) fn name(&self) -> String {
-        self.values().join("/")
+        let values = self.values();
+        let told = if is_own(&self.kernel_args) { &values[..values.len() - 1] } else { &values };
+        told.join("/")
     }
 
     /// Those on the axes.
-    pub(super) fn values(&self) -> [&str; 6] {
-        let Self { kernel, scheduler, scenario, topology, seed, mode } = self;
-        [kernel, scheduler, scenario, topology, seed, mode]
+    pub(super) fn values(&self) -> [&str; 7] {
+        let Self { kernel, scheduler, scenario, topology, seed, mode, kernel_args } = self;
+        [kernel, scheduler, scenario, topology, seed, mode, kernel_args]
     }
 
     pub(crate) fn is_deterministic(&self) -> bool {
         self.mode == DETERMINISTIC
     }
+}
+
+fn own() -> String {
+    OWN.to_owned()
+}
+
+fn is_own(value: &str) -> bool {
+    value == OWN
 }

@@ -1,5 +1,6 @@
 //! `matrix.toml`: the axes, more combinations, and rules. Called by `plan`.
 
+use super::cell::OWN;
 use super::rule::{Exclude, KnownFailure, Minimum, Repeat};
 use crate::error::Refusal;
 use anyhow::{Context as _, Result};
@@ -35,6 +36,7 @@ pub(super) struct Axes {
     pub(super) topologies: Option<Vec<Text>>,
     pub(super) seeds: Option<Vec<Text>>,
     pub(super) modes: Option<Vec<String>>,
+    pub(super) kernel_args: Option<Vec<KernelArgs>>,
 }
 
 /// A kernel or a scheduler: its spec, or a name for a spec.
@@ -50,8 +52,23 @@ pub(super) enum Named {
 pub(super) struct NamedSpec {
     pub(super) name: String,
     pub(super) spec: String,
-    /// Of a scheduler.
+    /// Of the scheduler program, or kernel arguments.
     #[serde(default)]
+    pub(super) args: Vec<String>,
+}
+
+/// Kernel arguments: text with spaces between them, or a name for several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected arguments, or { name = \"..\", args = [\"..\"] }")]
+pub(super) enum KernelArgs {
+    Text(String),
+    Named(NamedArgs),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamedArgs {
+    pub(super) name: String,
     pub(super) args: Vec<String>,
 }
 
@@ -83,6 +100,19 @@ impl Named {
     }
 }
 
+impl KernelArgs {
+    pub(super) fn parts(&self) -> NamedArgs {
+        match self {
+            Self::Named(named) => named.clone(),
+            Self::Text(text) if text == OWN => NamedArgs { name: OWN.into(), args: Vec::new() },
+            Self::Text(text) => NamedArgs {
+                name: text.clone(),
+                args: text.split_whitespace().map(str::to_owned).collect(),
+            },
+        }
+    }
+}
+
 impl Axes {
     /// With the axes of `below` where this has none.
     pub(super) fn over(&self, below: &Self) -> Self {
@@ -96,6 +126,7 @@ impl Axes {
             topologies: or(&self.topologies, &below.topologies),
             seeds: or(&self.seeds, &below.seeds),
             modes: or(&self.modes, &below.modes),
+            kernel_args: or(&self.kernel_args, &below.kernel_args),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! `cmd::matrix`, kept beside the results, so that shards and `merge` agree on it.
 
 use super::cell::{Cell, DEFAULT, DETERMINISTIC, NONE, OWN};
-use super::file::{Axes, File, Named, NamedSpec, Text};
+use super::file::{Axes, File, KernelArgs, Named, NamedArgs, NamedSpec, Text};
 use super::rule::{Choice, Known, Pattern, fault_of_date};
 use super::scenarios;
 use crate::error::Refusal;
@@ -48,6 +48,7 @@ pub(crate) struct Planned {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Recipe {
     pub(crate) kernel: String,
+    pub(crate) kernel_args: Vec<String>,
     pub(crate) scheduler: Option<(String, Vec<String>)>,
     pub(crate) scenario: PathBuf,
 }
@@ -109,13 +110,19 @@ fn combine(file: &File, path: &Path) -> Result<Vec<Planned>> {
     {
         for cell in product(&axes, path)? {
             let name = cell.name();
+            if cell.cell.values().contains(&"") {
+                let message = format!("`{}`: a name in `{name}` is empty", path.display());
+                return Err(Refusal::input(message, "write one with a letter or a digit").into());
+            }
             if names.insert(name.clone()) {
                 cells.push(cell);
             } else if cells.iter().any(|other| other.name() == name && *other != cell) {
                 let message = format!("`{}`: two cells are called `{name}`", path.display());
-                return Err(
-                    Refusal::input(message, "give their kernels or schedulers names").into()
-                );
+                return Err(Refusal::input(
+                    message,
+                    "give their kernels, schedulers or kernel arguments names",
+                )
+                .into());
             }
         }
     }
@@ -130,30 +137,57 @@ fn product(axes: &Axes, path: &Path) -> Result<Vec<Planned>> {
     })?;
     let none = || named(&[Named::Spec(NONE.into())]);
     let schedulers = axes.schedulers.as_deref().map_or_else(none, named);
+    if let Some(idle) = schedulers.iter().find(|with| with.spec == NONE && !with.args.is_empty()) {
+        let message = format!("`{}`: `{}` has args and no scheduler", path.display(), idle.name);
+        return Err(Refusal::input(message, "leave out `args`, or name a scheduler").into());
+    }
     let scenarios = scenarios::find(axes.scenarios.as_deref(), path)?;
     let machines = machines(axes, path)?;
+    let kernel_args = kernel_args(axes, path)?;
     let mut cells = Vec::new();
     for kernel in &kernels {
         for scheduler in &schedulers {
             for (scenario, file) in &scenarios {
-                let recipe = recipe(kernel, scheduler, file);
-                cells.extend(machines.iter().map(|[topology, seed, mode]| {
-                    let names = [&kernel.name, &scheduler.name, scenario, topology, seed, mode];
-                    planned(names.map(String::as_str), recipe.clone())
-                }));
+                for more in &kernel_args {
+                    let recipe = recipe(kernel, more, scheduler, file);
+                    cells.extend(machines.iter().map(|[topology, seed, mode]| {
+                        let with = &scheduler.name;
+                        let args = &more.name;
+                        let names = [&kernel.name, with, scenario, topology, seed, mode, args];
+                        planned(names.map(String::as_str), recipe.clone())
+                    }));
+                }
             }
         }
     }
     Ok(cells)
 }
 /// What a cell is run with beside the machine.
-fn recipe(kernel: &NamedSpec, scheduler: &NamedSpec, scenario: &Path) -> Recipe {
+fn recipe(kernel: &NamedSpec, more: &NamedArgs, scheduler: &NamedSpec, scenario: &Path) -> Recipe {
     let with = || (scheduler.spec.clone(), scheduler.args.clone());
     Recipe {
         kernel: kernel.spec.clone(),
+        kernel_args: [kernel.args.as_slice(), &more.args].concat(),
         scheduler: (scheduler.spec != NONE).then(with),
         scenario: scenario.to_owned(),
     }
+}
+
+/// Sets of kernel arguments. One called as a number would be taken for the folder of a run.
+fn kernel_args(axes: &Axes, path: &Path) -> Result<Vec<NamedArgs>> {
+    let Some(list) = &axes.kernel_args else {
+        return Ok(vec![KernelArgs::Text(OWN.into()).parts()]);
+    };
+    let all: Vec<_> = list.iter().map(KernelArgs::parts).collect();
+    let is_number = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    for NamedArgs { name, args } in &all {
+        if args.is_empty() != (name == OWN) || is_number(name) {
+            let message = format!("`{}`: `{name}` is no set of kernel arguments", path.display());
+            let fix = "write them as text, or `own` for none beside those of kernel and scenario";
+            return Err(Refusal::input(message, fix).into());
+        }
+    }
+    Ok(all)
 }
 
 /// Topology, seed and mode, each with each.
@@ -197,14 +231,14 @@ fn seeds(list: Option<&[Text]>, path: &Path) -> Result<Vec<String>> {
 }
 
 /// Names become folders.
-fn planned(names: [&str; 6], recipe: Recipe) -> Planned {
-    let [kernel, scheduler, scenario, topology, seed, mode] = names.map(|name| {
+fn planned(names: [&str; 7], recipe: Recipe) -> Planned {
+    let [kernel, scheduler, scenario, topology, seed, mode, kernel_args] = names.map(|name| {
         let plain =
             |c: char| if c.is_ascii_alphanumeric() || "_-.,:".contains(c) { c } else { '-' };
         let name: String = name.chars().map(plain).collect();
         name.trim_start_matches(['.', '-']).to_owned()
     });
-    let cell = Cell { kernel, scheduler, scenario, topology, seed, mode };
+    let cell = Cell { kernel, scheduler, scenario, topology, seed, mode, kernel_args };
     Planned::new(cell, recipe)
 }
 
@@ -273,5 +307,7 @@ fn sample(cells: &mut [Planned]) {
     some.into_iter().take(count).for_each(|planned| planned.runs += 1);
 }
 
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ pub(super) struct Choice {
     topology: Option<Pattern>,
     seed: Option<Pattern>,
     mode: Option<Pattern>,
+    kernel_args: Option<Pattern>,
 }
 
 /// Cells that are not run.
@@ -83,9 +84,9 @@ impl Pattern {
 }
 
 impl Choice {
-    fn patterns(&self) -> [Option<&Pattern>; 6] {
-        let Self { kernel, scheduler, scenario, topology, seed, mode } = self;
-        [kernel, scheduler, scenario, topology, seed, mode].map(Option::as_ref)
+    fn patterns(&self) -> [Option<&Pattern>; 7] {
+        let Self { kernel, scheduler, scenario, topology, seed, mode, kernel_args } = self;
+        [kernel, scheduler, scenario, topology, seed, mode, kernel_args].map(Option::as_ref)
     }
 
     pub(super) fn has(&self, cell: &Cell) -> bool {

@@ -22,6 +22,9 @@ pub(crate) struct RunSummary {
     pub(crate) advice: Option<String>,
     /// `uname -r`.
     pub(crate) kernel: String,
+    /// Arguments that the file, the scenario and the cell gave it.
+    #[serde(default)]
+    pub(crate) kernel_args: Vec<String>,
     /// As `report` shows it: `4 CPUs (1s4c1t), 1024 MiB`.
     pub(crate) machine: String,
     pub(crate) checks: Vec<Check>,
@@ -80,12 +83,21 @@ impl RunSummary {
             verdict: report.verdict,
             advice: report.advice.clone(),
             kernel: report.kernel.release.clone(),
+            kernel_args: report.kernel.args.clone().unwrap_or_default(),
             machine: report.machine.shape(),
             checks: report.checks.clone(),
             metrics: values(report),
             latencies: report.totals.latency.iter().map(distribution).collect(),
             workers: report.workers.iter().map(WorkerLine::of).collect(),
             cpus: CpuLine::all(&report.record),
+        }
+    }
+
+    /// Which kernel it was: `7.3.4-amd64 with preempt=lazy`.
+    pub(crate) fn linux(&self) -> String {
+        match self.kernel_args.as_slice() {
+            [] => self.kernel.clone(),
+            args => format!("{} with {}", self.kernel, args.join(" ")),
         }
     }
 }

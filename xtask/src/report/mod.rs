@@ -67,6 +67,13 @@ pub(crate) struct KernelFacts {
     pub(crate) version: String,
     /// Of the image file.
     pub(crate) sha256: String,
+    /// The package that it is from, with its version; absent of an image that is from none.
+    #[serde(default)]
+    pub(crate) package: Option<String>,
+    /// Arguments that the scenario and the command line gave it, in order. Absent in reports of
+    /// before they were kept.
+    #[serde(default)]
+    pub(crate) args: Option<Vec<String>>,
     /// What this kernel's scheduler offers, as the guest found it.
     pub(crate) features: Vec<String>,
     /// Modules that were loaded for the run.
@@ -208,6 +215,8 @@ fn kernel_facts(plan: &BootPlan, hello: Option<&Hello>, modules: Vec<String>) ->
         release,
         version,
         sha256: plan.kernel.sha256.clone(),
+        package: plan.kernel.package.clone(),
+        args: Some(plan.kernel_args.clone()),
         features: hello.map(|hello| hello.features.clone()).unwrap_or_default(),
         modules,
         missing_modules: plan.image.missing_modules.clone(),

@@ -1,14 +1,15 @@
 //! A report as people read it: what ran where, a line a role, the checks with their bounds.
 //! Called by `cmd`.
 
-use super::RunReport;
 use super::scenes::print_scenes;
 use super::schedulers::print_scheduler;
+use super::{KernelFacts, RunReport};
 use crate::units::{float, show_ns};
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use workloads::{Check, CpuUse, LatencySummary, Outcome, RunRecord, WorkerReport};
 
 const LEGEND: &str = "\
@@ -18,8 +19,12 @@ left out up to its deadline or the call that ends it. Latency over all workers o
 from just before the wake call to the wakee running; timer = lateness of a sleep; lock = time to
 acquire; yield, io = the call. Percentiles are within 1 %, max is exact.";
 
-/// The whole report.
-pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> {
+/// The whole report. `image` is the file that the kernel was booted from, if it is known.
+pub(crate) fn print_run(
+    report: &RunReport,
+    image: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<()> {
     let (kernel, machine) = (&report.kernel, &report.machine);
     let name = if report.scenario.name.is_empty() { "workload" } else { &report.scenario.name };
     writeln!(out, "{}: {name} on Linux {}", report.verdict.name().to_uppercase(), kernel.release)?;
@@ -39,6 +44,7 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
         machine.clocksource.as_deref().unwrap_or("unknown"),
         report.scenario.seed
     )?;
+    print_kernel(kernel, image, out)?;
     if !kernel.features.is_empty() {
         writeln!(out, "  kernel features: {}", kernel.features.join(", "))?;
     }
@@ -58,6 +64,19 @@ pub(crate) fn print_run(report: &RunReport, out: &mut impl Write) -> Result<()> 
     print_cpus(&report.record, out)?;
     print_measured(&report.record, &report.workers, out)?;
     print_checks(&report.checks, out)
+}
+
+/// Which of the kernels with this release it was: many builds of a tree have the same one.
+fn print_kernel(kernel: &KernelFacts, image: Option<&Path>, out: &mut impl Write) -> Result<()> {
+    const DIGITS: usize = 16;
+    let of_image = || image.map(|image| image.display().to_string());
+    let name = kernel.package.clone().or_else(of_image).unwrap_or_else(|| "image".into());
+    let sha256 = kernel.sha256.get(..DIGITS).unwrap_or(&kernel.sha256);
+    writeln!(out, "  kernel: {name}, sha256 {sha256}, {}", kernel.version)?;
+    match kernel.args.as_deref() {
+        None | Some([]) => Ok(()),
+        Some(args) => Ok(writeln!(out, "  kernel arguments: {}", args.join(" "))?),
+    }
 }
 
 fn print_schedule(record: &RunRecord, out: &mut impl Write) -> Result<()> {

@@ -24,6 +24,9 @@ pub(crate) struct BootRecord {
     pub(crate) scenario_via: ConfigVia,
     /// The kernel command line, less the scenario if that is on it.
     pub(crate) kernel_args: Vec<String>,
+    /// Those of them that the scenario and the command line asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) extra_args: Vec<String>,
     pub(crate) kernel: KernelRecord,
     /// Of the initramfs.
     pub(crate) initramfs_sha256: String,
@@ -71,6 +74,7 @@ impl BootRecord {
             disk: plan.disk.clone(),
             scenario_via: plan.via,
             kernel_args: plan.kernel_words(guest.accel),
+            extra_args: plan.kernel_args.clone(),
             kernel: KernelRecord {
                 release: plan.kernel.release.clone(),
                 version: plan.kernel.version.clone(),

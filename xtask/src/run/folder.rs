@@ -59,6 +59,12 @@ pub(crate) struct Timings {
     pub(crate) total_ms: u64,
 }
 
+/// The file that the kernel of the run in `folder` was booted from, if `host.json` is there.
+pub(crate) fn kernel_image(folder: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(folder.join("host.json")).ok()?;
+    serde_json::from_slice(&text).ok().map(|facts: HostFacts| facts.kernel_image)
+}
+
 impl Folder {
     /// The folder the user named, which must be new or empty, or one named by scenario and date.
     pub(crate) fn create(out: Option<&Path>, name: &str, paths: &Paths) -> Result<Self> {

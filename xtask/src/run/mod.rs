@@ -19,14 +19,14 @@ pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use console::{Console, Splat};
 pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
 pub(crate) use folder::{
-    Folder, HostFacts, Timings, copy_folder, file_name, remove_folder, shell_word, write_file,
-    write_json,
+    Folder, HostFacts, Timings, copy_folder, file_name, kernel_image, remove_folder, shell_word,
+    write_file, write_json,
 };
 pub(crate) use limits::Limits;
 pub(crate) use load::{doubt, doubt_verdict};
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
-    command_line, emulated, resolved,
+    command_line, resolved,
 };
 pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};
 pub(crate) use verdict::{Verdict, conclude, is_lost, judge_console};

@@ -115,7 +115,10 @@ pub(crate) struct BootPlan {
     /// sched_ext schedulers that the image carries.
     pub(crate) schedulers: Vec<Carried>,
     pub(crate) schedule_hash: bool,
+    /// Those of the scenario, then those of the command line.
     pub(crate) kernel_args: Vec<String>,
+    /// All words of a recorded run's command line but its scenario, which hold instead of ours.
+    pub(crate) recorded_words: Option<Vec<String>>,
 }
 
 impl BootPlan {
@@ -157,7 +160,7 @@ impl BootPlan {
             layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
-            cmdline: self.arguments(accel).line(by_cmdline),
+            cmdline: command_line(self.kernel_words(accel), by_cmdline),
             console: folder.console(),
             frames: folder.frames(),
             disk: self.disk.attach(folder)?,
@@ -169,7 +172,11 @@ impl BootPlan {
 
     /// The kernel command line without the scenario.
     pub(super) fn kernel_words(&self, accel: Accel) -> Vec<String> {
-        self.arguments(accel).words()
+        match &self.recorded_words {
+            Some(words) if accel == Accel::Tcg => emulated(words.clone()),
+            Some(words) => words.clone(),
+            None => self.arguments(accel).words(),
+        }
     }
 
     fn arguments(&self, accel: Accel) -> Arguments<'_> {
@@ -268,7 +275,7 @@ pub(crate) fn command_line(mut words: Vec<String>, scenario: Option<&str>) -> St
 }
 
 /// The words of a command line with what emulated guests need beside them.
-pub(crate) fn emulated(mut words: Vec<String>) -> Vec<String> {
+fn emulated(mut words: Vec<String>) -> Vec<String> {
     let missing: Vec<_> = TCG_ARGS.iter().filter(|arg| !words.iter().any(|w| w == *arg)).collect();
     words.extend(missing.into_iter().map(|arg| (*arg).to_owned()));
     words

@@ -39,8 +39,7 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let decision = accelerator(bundle.manifest.boot.accel, paths);
     let accel = decision.accel;
     let facts = vm::host_facts(&plan, &qemu, &decision);
-    let guest =
-        Guest { gdb: gdb(args)?, until: args.until, ..bundle.guest(&plan, accel, &folder)? };
+    let guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(accel, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     folder.write_json("host.json", &facts)?;
     let confinement = confinement(&guest, &folder, &progress)?;

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 /// Facts that both sides are compared for, or had better have in common.
-const FACTS: [&str; 6] = ["kernel", "scheduler", "scenario", "machine", "mode", "QEMU"];
+const FACTS: [&str; 7] =
+    ["kernel", "kernel arguments", "scheduler", "scenario", "machine", "mode", "QEMU"];
 
 pub(super) fn print(
     a: &Side,
@@ -42,7 +43,9 @@ pub(super) fn print(
 
 fn print_facts(a: &Side, b: &Side, out: &mut impl Write) -> Result<()> {
     for name in FACTS {
-        let of = |side: &Side| side.facts.get(name).cloned().unwrap_or_default();
+        // Baselines of before a fact was kept do not have it.
+        let of =
+            |side: &Side| side.facts.get(name).map_or("not recorded", String::as_str).to_owned();
         match (of(a), of(b)) {
             (one, other) if one == other => writeln!(out, "{name}: {one}")?,
             (one, other) => writeln!(out, "{name}: A {one}; B {other}")?,

@@ -191,6 +191,9 @@ pub(super) fn arguments(planned: &Planned) -> Result<VmArgs> {
     if cell.seed != OWN {
         option("--seed", &cell.seed);
     }
+    for arg in &recipe.kernel_args {
+        option("--kernel-arg", arg);
+    }
     if let Some((spec, _)) = &recipe.scheduler {
         option("--scheduler", spec);
     }
@@ -223,9 +226,11 @@ mod tests {
             topology: text(topology),
             seed: text(seed),
             mode: text("deterministic"),
+            kernel_args: text("own"),
         };
         let recipe = Recipe {
             kernel: text("./bzImage"),
+            kernel_args: vec![text("preempt=lazy"), text("-x")],
             scheduler: Some((text("scx_a"), vec![text("--slice"), text("5")])),
             scenario: "wake.json".into(),
         };
@@ -237,6 +242,7 @@ mod tests {
         let args = arguments(&planned("2s2c1t", "7")).unwrap();
         assert_eq!(args.guest.kernel.as_deref(), Some("./bzImage"));
         assert_eq!(args.guest.scheduler_args, ["--slice", "5"]);
+        assert_eq!(args.guest.kernel_arg, ["preempt=lazy", "-x"]);
         assert_eq!(args.overrides.seed, Some(7));
         assert!(args.deterministic && args.guest.machine.topology.is_some());
         let own = arguments(&planned("own", "own")).unwrap();

@@ -99,7 +99,10 @@ fn print_table(cells: &[&Planned], args: &MatrixArgs, times: &Times) -> Result<(
                 let by = u32::try_from(jobs).unwrap_or(1).max(1);
                 let guessed = match unknown {
                     0 => String::new(),
-                    n => format!("; {n} were never run here (?), and count as the median"),
+                    n => format!(
+                        "; {n} were never run here (?), and count as the same scenario on other \
+                         kernels, else as the median of all"
+                    ),
                 };
                 let (alone, beside) = (about(total), about(total / by));
                 writeln!(

@@ -2,7 +2,7 @@
 //! `cmd::matrix`.
 
 use crate::files::write_whole;
-use crate::matrix::Planned;
+use crate::matrix::{Cell, Planned};
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,14 @@ use std::time::Duration;
 
 /// Longer files are written anew with the last time of each cell.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// Which axes a cell has in common with those whose time stands for its own, by their places in the
+/// name; the first for which there is one counts. What a run takes is first a matter of the scenario
+/// and the mode, then of the number of CPUs, and least of the kernel.
+const LIKENESSES: [&[usize]; 4] = [&[SCENARIO, MODE, TOPOLOGY], &[SCENARIO, MODE], &[MODE], &[]];
+const SCENARIO: usize = 2;
+const TOPOLOGY: usize = 3;
+const MODE: usize = 5;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
@@ -52,10 +60,11 @@ impl Times {
             .with_context(|| format!("write(`{}`) failed", self.path.display()))
     }
 
-    /// Of all runs of a cell: as it took last, else as the median of all cells.
+    /// Of all runs of a cell: as it took last; else the median of the cells that are most like it.
     pub(super) fn estimate(&self, planned: &Planned) -> Option<Duration> {
-        let known = self.by_cell.get(&planned.name()).copied().or_else(|| self.median())?;
-        Some(Duration::from_millis(known) * planned.runs)
+        let own = self.by_cell.get(&planned.name()).copied();
+        let like = || LIKENESSES.iter().find_map(|axes| self.median_of_like(&planned.cell, axes));
+        Some(Duration::from_millis(own.or_else(like)?) * planned.runs)
     }
 
     /// Whether the cell itself was run before.
@@ -63,10 +72,18 @@ impl Times {
         self.by_cell.contains_key(&planned.name())
     }
 
-    fn median(&self) -> Option<u64> {
-        let mut all: Vec<_> = self.by_cell.values().copied().collect();
-        all.sort_unstable();
-        all.get(all.len() / 2).copied()
+    /// Of the cells that have the same values as `cell` on `axes`.
+    fn median_of_like(&self, cell: &Cell, axes: &[usize]) -> Option<u64> {
+        let name = cell.name();
+        let wanted: Vec<_> = name.split('/').collect();
+        let is_like = |other: &str| {
+            let other: Vec<_> = other.split('/').collect();
+            axes.iter().all(|axis| other.get(*axis) == wanted.get(*axis))
+        };
+        let times = self.by_cell.iter().filter(|(other, _)| is_like(other)).map(|(_, ms)| *ms);
+        let mut times: Vec<_> = times.collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
     }
 }
 
@@ -80,23 +97,43 @@ mod tests {
     use super::*;
     use crate::matrix::{Cell, Recipe};
 
-    fn planned(kernel: &str) -> Planned {
-        Planned::new(Cell { kernel: kernel.into(), ..Cell::default() }, Recipe::default())
+    fn planned(kernel: &str, scenario: &str, mode: &str) -> Planned {
+        let [kernel, scenario, mode] = [kernel, scenario, mode].map(str::to_owned);
+        let cell = Cell { kernel, scenario, mode, kernel_args: "own".into(), ..Cell::default() };
+        Planned::new(cell, Recipe::default())
     }
 
     #[test]
-    fn the_last_time_of_a_cell_is_its_estimate_and_the_median_that_of_others() {
+    fn a_cell_that_was_never_run_takes_what_the_same_scenario_took_on_other_kernels() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::below(dir.path());
         let mut times = Times::read(&paths).unwrap();
-        assert_eq!(times.estimate(&planned("a")), None);
-        for (kernel, ms) in [("a", 5), ("a", 10), ("b", 20), ("c", 40)] {
-            times.add(&planned(kernel).name(), Duration::from_millis(ms)).unwrap();
+        assert_eq!(times.estimate(&planned("a", "wake", "default")), None);
+        for (kernel, scenario, mode, ms) in [
+            ("a", "wake", "default", 5),
+            ("a", "wake", "default", 10),
+            ("b", "wake", "default", 20),
+            ("c", "wake", "default", 40),
+            ("a", "wake", "deterministic", 100),
+            ("a", "long", "deterministic", 9_000),
+            ("b", "long", "deterministic", 8_000),
+            ("c", "long", "deterministic", 7_000),
+        ] {
+            times.add(&planned(kernel, scenario, mode).name(), Duration::from_millis(ms)).unwrap();
         }
         let again = Times::read(&paths).unwrap();
         assert_eq!(again.by_cell, times.by_cell);
-        let estimate = |kernel| again.estimate(&planned(kernel)).unwrap().as_millis();
-        assert_eq!([estimate("a"), estimate("c"), estimate("new")], [10, 40, 20]);
-        assert!(again.knows(&planned("a")) && !again.knows(&planned("new")));
+        let estimate = |kernel, scenario, mode| {
+            again.estimate(&planned(kernel, scenario, mode)).unwrap().as_millis()
+        };
+        // Its own last time; that of the scenario in this mode; that of the mode; any at all.
+        assert_eq!(estimate("a", "wake", "default"), 10);
+        assert_eq!(estimate("new", "wake", "default"), 20);
+        assert_eq!(estimate("new", "wake", "deterministic"), 100);
+        assert_eq!(estimate("new", "long", "deterministic"), 8_000);
+        assert_eq!(estimate("new", "new", "default"), 20);
+        assert_eq!(estimate("new", "new", "new"), 100);
+        let known = |kernel| again.knows(&planned(kernel, "wake", "default"));
+        assert!(known("a") && !known("new"));
     }
 }

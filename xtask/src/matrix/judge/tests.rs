@@ -13,6 +13,7 @@ fn run(verdict: Verdict) -> RunSummary {
         verdict,
         advice: Some("look".into()),
         kernel: "6.12".into(),
+        kernel_args: Vec::new(),
         machine: String::new(),
         checks: Vec::new(),
         metrics: BTreeMap::new(),

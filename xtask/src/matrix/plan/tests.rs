@@ -12,7 +12,7 @@ scenarios = ["s/*.json"]
 seeds = ["own", "1..2"]
 "#;
 
-fn folder(text: &str) -> (TempDir, PathBuf) {
+pub(super) fn folder(text: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("s")).unwrap();
     for name in ["b.json", "a.json", "notes.txt"] {
@@ -58,6 +58,30 @@ fn an_include_takes_what_it_does_not_name_from_the_axes() {
     let names: Vec<_> = plan.cells.iter().map(Planned::name).collect();
     assert_eq!(names.len(), 4);
     assert!(names.iter().all(|name| name.starts_with("k2/") && name.ends_with("/own/7/default")));
+}
+
+#[test]
+fn arguments_of_a_kernel_are_told_to_its_cells_and_an_axis_adds_to_them() {
+    let more = r#"
+[[include]]
+kernels = [{ name = "lazy", spec = "k1", args = ["preempt=lazy"] }]
+schedulers = ["none"]
+scenarios = ["s/a.json"]
+seeds = ["own"]
+kernel_args = ["own", "nosmt mitigations=off", { name = "x", args = ["a=b c"] }]
+"#;
+    let plan = plan(more, &["lazy"]).unwrap();
+    let told = |p: &Planned| (p.name(), p.recipe.kernel_args.join("|"));
+    let told: Vec<_> = plan.cells.iter().map(told).collect();
+    let cell = |args: &str| format!("lazy/none/a/own/own/deterministic{args}");
+    assert_eq!(
+        told,
+        [
+            (cell(""), "preempt=lazy".into()),
+            (cell("/nosmt-mitigations-off"), "preempt=lazy|nosmt|mitigations=off".into()),
+            (cell("/x"), "preempt=lazy|a=b c".into()),
+        ]
+    );
 }
 
 #[test]
@@ -134,6 +158,17 @@ fn a_file_that_cannot_be_meant_is_refused_with_its_place() {
         (with("[[include]]\nmodes = ['fast']"), "`fast` is no mode"),
         (with("[[include]]\nseeds = ['x']"), "`x` is no seed"),
         (with("[[include]]\nkernels = [{ name = 'k1', spec = 'other' }]"), "two cells are called"),
+        (
+            with("[[include]]\nkernels = [{ name = 'k1', spec = 'k1', args = ['nosmt'] }]"),
+            "two cells are called",
+        ),
+        (with("[[include]]\nkernel_args = [' ']"), "` ` is no set of kernel arguments"),
+        (with("[[include]]\nkernel_args = ['1']"), "`1` is no set of kernel arguments"),
+        (with("[[include]]\nkernel_args = ['==']"), "a name in"),
+        (
+            with("[[include]]\nschedulers = [{ name = 'n', spec = 'none', args = ['-x'] }]"),
+            "`n` has args and no scheduler",
+        ),
     ];
     for (text, want) in cases {
         assert!(text.contains(want), "{want}: {text}");

@@ -53,7 +53,7 @@ struct Whole<'a> {
     folder: &'a str,
     verdict: Verdict,
     advice: Option<&'a str>,
-    kernel: &'a str,
+    kernel: String,
     machine: &'a str,
     /// Name, outcome, measured, bound, unit, workers, detail.
     checks: Vec<Value>,
@@ -156,7 +156,7 @@ impl<'a> Whole<'a> {
             folder: &run.folder,
             verdict: run.verdict,
             advice: run.advice.as_deref(),
-            kernel: &run.kernel,
+            kernel: run.linux(),
             machine: &run.machine,
             checks: checks.collect(),
             metrics: metrics.collect(),

@@ -25,6 +25,7 @@ fn row(standing: Standing, kernel: &str, scheduler: &str, scenario: &str, seed: 
         topology: "own".into(),
         seed: seed.into(),
         mode: "deterministic".into(),
+        kernel_args: "own".into(),
     };
     Row { name: cell.name(), cell, standing, reason: None, runs: Vec::new() }
 }
@@ -35,6 +36,7 @@ fn run(row: &Row, verdict: Verdict) -> RunSummary {
         verdict,
         advice: None,
         kernel: "6.12.0-amd64".into(),
+        kernel_args: Vec::new(),
         machine: "4 CPUs (1s4c1t), 1024 MiB".into(),
         checks: vec![
             check("completed", Outcome::Pass, (8.0, 8.0), "workers"),

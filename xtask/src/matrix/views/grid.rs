@@ -1,7 +1,7 @@
 //! A table as a grid: kernel and scheduler are the columns, everything else the lines. Called by the
 //! views that show one.
 
-use super::super::cell::{Cell, NONE};
+use super::super::cell::{Cell, NONE, OWN};
 use super::super::table::{Row, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,9 @@ pub(super) struct Grid<'a> {
     /// The axes that tell the lines apart: the scenario, and those with several values.
     pub(super) axes: Vec<&'static str>,
     pub(super) lines: Vec<Line<'a>>,
+    /// Arguments that kernels were given, and to whom: kernels by name, with the value on the axis
+    /// of arguments if that is not its own.
+    pub(super) kernel_args: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A kernel, and a scheduler unless all have none.
@@ -41,7 +44,8 @@ impl<'a> Grid<'a> {
             .filter(|at| *at == OF_COLUMN || values(*at).len() > 1)
             .collect();
         let axes = told.iter().map(|at| Cell::AXES[*at]).collect();
-        let mut grid = Self { columns: Vec::new(), axes, lines: Vec::new() };
+        let kernel_args = kernel_args(table);
+        let mut grid = Self { columns: Vec::new(), axes, lines: Vec::new(), kernel_args };
         let (mut columns, mut lines) = (BTreeMap::new(), BTreeMap::new());
         for row in &table.rows {
             let values = row.cell.values();
@@ -51,7 +55,7 @@ impl<'a> Grid<'a> {
                 grid.columns.push(Column { kernel: of(0), scheduler });
                 grid.columns.len() - 1
             });
-            let line = *lines.entry((of(2), of(3), of(4), of(5))).or_insert_with(|| {
+            let line = *lines.entry(values[OF_COLUMN..].to_vec()).or_insert_with(|| {
                 let labels = told.iter().map(|at| of(*at)).collect();
                 grid.lines.push(Line { labels, cells: Vec::new() });
                 grid.lines.len() - 1
@@ -64,6 +68,19 @@ impl<'a> Grid<'a> {
         grid.lines.iter_mut().for_each(|line| line.cells.resize(width, None));
         grid
     }
+}
+
+fn kernel_args(table: &Table) -> BTreeMap<String, BTreeSet<String>> {
+    let mut told: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for row in &table.rows {
+        let Cell { kernel, kernel_args, .. } = &row.cell;
+        let who =
+            if kernel_args == OWN { kernel.clone() } else { format!("{kernel}/{kernel_args}") };
+        for run in row.runs.iter().filter(|run| !run.kernel_args.is_empty()) {
+            told.entry(run.kernel_args.join(" ")).or_default().insert(who.clone());
+        }
+    }
+    told
 }
 
 #[cfg(test)]

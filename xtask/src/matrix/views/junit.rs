@@ -37,8 +37,8 @@ fn case(row: &Row, suite: &str) -> TestCase {
             Standing::UnexpectedPass => reason(row).map(|why| format!("{why}\n")),
             _ => None,
         };
-        let (kernel, machine, folder) = (&run.kernel, &run.machine, &run.folder);
-        let facts = format!("Linux {}\n{}\n{}", clean(kernel), clean(machine), clean(folder));
+        let (kernel, machine, folder) = (run.linux(), &run.machine, &run.folder);
+        let facts = format!("Linux {}\n{}\n{}", clean(&kernel), clean(machine), clean(folder));
         case.set_system_out(standing.unwrap_or_default() + &facts);
     }
     case

@@ -64,7 +64,12 @@ fn grid(grid: &Grid<'_>) -> String {
         let cells: Vec<_> = line.labels.iter().map(|label| plain(label)).chain(words).collect();
         lines.push(cells.join(" | "));
     }
-    lines.iter().map(|line| format!("\n| {line} |")).collect::<String>() + "\n"
+    let told = grid.kernel_args.iter().map(|(args, who)| {
+        let who: Vec<_> = who.iter().map(|name| plain(name)).collect();
+        format!("\nKernel arguments of {}: <code>{}</code>\n", who.join(", "), plain(args))
+    });
+    let told: String = told.collect();
+    lines.iter().map(|line| format!("\n| {line} |")).collect::<String>() + "\n" + &told
 }
 
 /// A cell that someone has to look at, closed at first.
@@ -82,7 +87,7 @@ fn details(row: &Row) -> String {
         text.push('\n');
     }
     if let Some(run) = row.telling() {
-        let (kernel, machine) = (plain(&run.kernel), plain(&run.machine));
+        let (kernel, machine) = (plain(&run.linux()), plain(&run.machine));
         let folder = plain(&run.folder);
         text.push_str(&format!("Linux {kernel}, {machine}, run folder <code>{folder}</code>\n\n"));
     }

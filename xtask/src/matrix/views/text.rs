@@ -18,6 +18,10 @@ pub(crate) fn text(table: &Table, out: &mut impl Write) -> Result<()> {
     for columns in blocks(&grid) {
         print_block(&grid, &columns, out)?;
     }
+    for (args, who) in &grid.kernel_args {
+        let who: Vec<_> = who.iter().map(|name| clean(name)).collect();
+        writeln!(out, "kernel arguments of {}: {}\n", who.join(", "), clean(args))?;
+    }
     for row in table.rows.iter().filter(|row| row.standing != Standing::Pass) {
         print_cell(row, out)?;
     }

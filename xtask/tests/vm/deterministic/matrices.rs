@@ -67,6 +67,32 @@ fn standings(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn arguments_of_kernels_reach_them_and_are_shown() {
+    let dir = folder("");
+    let file = "[axes]\nscenarios = ['spin.json']\nkernel_args = ['own', 'preempt=full']\n\
+        kernels = [{ name = 'lazy', spec = 'trixie-backports', args = ['preempt=lazy'] }]\n";
+    std::fs::write(dir.path().join("small.toml"), file).unwrap();
+    let text = ends(&matrix(dir.path(), "out", &[]).output().unwrap(), 0);
+    assert!(text.contains("kernel arguments of lazy: preempt=lazy\n"), "{text}");
+    assert!(
+        text.contains("kernel arguments of lazy/preempt-full: preempt=lazy preempt=full\n"),
+        "{text}"
+    );
+    for (cell, mode) in [("", "preempt:lazy"), ("/preempt-full", "preempt:full")] {
+        let path = format!("out/runs/lazy/none/spin/own/own/deterministic{cell}/1/report.json");
+        let report: Value = serde_json::from_str(&read(&dir.path().join(path))).unwrap();
+        let features = report["kernel"]["features"].as_array().unwrap();
+        assert!(features.contains(&mode.into()), "{features:?}");
+    }
+    let at = |cell: &str| dir.path().join(format!("out/runs/lazy/none/spin/own/own/{cell}/1"));
+    let [a, b] = ["deterministic", "deterministic/preempt-full"].map(at);
+    let compared = Command::new(xtask()).arg("compare").args([a, b]).output().unwrap();
+    let text = ends(&compared, 0);
+    let want = "kernel arguments: A preempt=lazy; B preempt=lazy preempt=full\n";
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
 fn one_that_was_killed_and_one_in_shards_have_the_table_of_the_whole() {
     let dir = folder("");
     let at = |name: &str| dir.path().join(name);

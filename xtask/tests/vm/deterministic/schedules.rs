@@ -47,14 +47,30 @@ fn every_switch_of_the_workers_is_among_those_hashed() {
 }
 
 #[test]
-fn a_cpu_that_was_off_line_leaves_no_hash_and_a_reason() {
-    let scenario = r#"{"workload":{"num_workers":2},"steps":[{"ops":[{"CpuOffline":1}],
-        "hold":{"Time":"50ms"}},{"ops":[{"CpuOnline":1}],"hold":{"Time":"50ms"}}]}"#;
-    let report = hashed(scenario, &[]).run().expect("pass", 0);
-    let schedule = schedule(&report);
-    assert_eq!(schedule["order_hash"], Value::Null);
-    let why = schedule["unavailable"].as_str().unwrap();
-    assert!(why.contains("CPU 1 was taken off"), "{why}");
+fn what_a_cpu_does_after_it_came_back_is_hashed_on_every_kernel() {
+    // Pinned to the CPU that came back, so that the switches of that step are on it alone.
+    let scenario = r#"{"workload":{"num_workers":2,"work_type":"PipeIo"},"steps":[
+        {"ops":[{"CpuOffline":1}],"hold":{"Time":"30ms"}},
+        {"ops":[{"CpuOnline":1},{"SetAffinity":{"affinity":{"Exact":[1]}}}],
+         "hold":{"Time":"60ms"}}]}"#;
+    for kernel in ["bookworm", "trixie", "trixie-backports"] {
+        let report = hashed(scenario, &["--kernel", kernel]).run().expect("pass", 0);
+        let schedule = schedule(&report);
+        assert_eq!((&schedule["lost"], &schedule["unavailable"]), (&0.into(), &Value::Null));
+        assert_eq!(schedule["order_hash"].as_str().map(str::len), Some(16), "{kernel}");
+        let of_step = |step: usize| -> u64 {
+            let fields = ["voluntary_switches", "involuntary_switches"];
+            let workers = report["workers"].as_array().unwrap().iter();
+            workers
+                .flat_map(|worker| {
+                    fields.map(|field| worker["steps"][step][field].as_u64().unwrap())
+                })
+                .sum()
+        };
+        let (on_the_other, on_it) = (of_step(0), of_step(1));
+        let switches = schedule["switches"].as_u64().unwrap();
+        assert!(on_it > 100 && switches >= on_the_other + on_it, "{kernel}: {on_it}, {switches}");
+    }
 }
 
 #[test]

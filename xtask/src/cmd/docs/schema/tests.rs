@@ -230,6 +230,8 @@ fn a_report(workers: Vec<WorkerReport>) -> RunReport {
             release: "7.3".into(),
             version: "#1".into(),
             sha256: "00".into(),
+            package: None,
+            args: Some(vec!["preempt=lazy".into()]),
             features: vec!["eevdf".into()],
             modules: Vec::new(),
             missing_modules: Vec::new(),
