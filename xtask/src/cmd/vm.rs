@@ -170,7 +170,7 @@ fn knows_no_schedulers(seen: &Observed) -> bool {
 
 fn plan(
     args: &VmArgs,
-    (scenario, resolved, notes): (Scenario, Plan, Vec<String>),
+    (scenario, resolved, mut notes): (Scenario, Plan, Vec<String>),
     layout: Layout,
     qemu: &str,
     paths: &Paths,
@@ -182,9 +182,12 @@ fn plan(
     let schedulers = schedulers::resolve(spec, words, &scenario, paths, progress)?;
     schedulers::refuse_unfit(&kernel, &schedulers, &scenario)?;
     let modules = image::modules(&kernel, args.deterministic, paths)?;
+    modules.remarks().for_each(|remark| {
+        progress.step(&remark);
+        notes.push(remark);
+    });
     let virtio_disk = !args.deterministic
-        && (!modules.missing.iter().any(|name| name == DISK_DRIVER)
-            || kernel.has_built_in("CONFIG_VIRTIO_BLK"));
+        && (!modules.lacks(DISK_DRIVER) || kernel.has_built_in("CONFIG_VIRTIO_BLK"));
     let disk = if args.deterministic { deterministic::disk(&args.disk) } else { args.disk.clone() };
     let kernel_args = [scenario.machine.kernel_args.as_slice(), &args.guest.kernel_arg].concat();
     let arguments = Arguments {

@@ -223,10 +223,8 @@ mod tests {
     fn modules() -> LoadedModules {
         let module = |name: &str| Module { name: name.into(), bytes: vec![1, 2, 3] };
         LoadedModules {
-            wanted: Vec::new(),
             files: vec![module("virtio"), module("virtio_blk")],
-            builtin: Vec::new(),
-            missing: Vec::new(),
+            ..LoadedModules::default()
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`at`] and [`of_host`].
 
 use super::config::{self, Config};
-use super::{Kernel, bzimage, modules, vmlinux};
+use super::{Kernel, bzimage, modules, packed, vmlinux};
 use crate::disk;
 use crate::error::Refusal;
 use crate::paths::Paths;
@@ -15,13 +15,15 @@ use std::path::{Path, PathBuf};
 /// What a build leaves, in the order in which they are looked for.
 const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "vmlinux"];
 
-/// The kernel in the file at `path`, or the one that was built in the tree there.
+/// The kernel in the file at `path`, the one that was built in the tree there, or the one of a
+/// package that was unpacked there.
 pub(super) fn at(path: &Path, paths: &Paths) -> Result<Kernel> {
     let file = match path.is_dir() {
         true => built_in(path)?,
         false => path.to_path_buf(),
     };
     refuse_what_is_no_file(&file)?;
+    packed::refuse(&file)?;
     let setup = if is_elf(&file)? { vmlinux::read(&file)? } else { bzimage::read(&file)? };
     // A link such as `/vmlinuz` tells nothing about what lies beside its target.
     let real = file.canonicalize().unwrap_or_else(|_| file.clone());
@@ -67,7 +69,8 @@ fn installed(root: &Path, release: &str, paths: &Paths) -> Result<Kernel> {
 
 fn built_in(tree: &Path) -> Result<PathBuf> {
     let built = BUILT.iter().map(|file| tree.join(file)).find(|file| file.is_file());
-    built.ok_or_else(|| {
+    let found = built.map_or_else(|| packed::unpacked(tree), |file| Ok(Some(file)))?;
+    found.ok_or_else(|| {
         let message = format!("kernel `{}` is a directory without a built kernel", tree.display());
         let fix = "run `make bzImage` in it if it is a kernel tree, or pass the path of a bzImage";
         Refusal::input(message, fix).into()
@@ -191,6 +194,18 @@ mod tests {
             assert_eq!(kernel.symbols, None, "a line that says where it is");
             assert!(kernel.modules.unwrap().ends_with(format!("{lib}/{RELEASE}")));
         }
+    }
+
+    #[test]
+    fn an_unpacked_package_is_a_kernel_with_its_modules() {
+        let root = tempfile::tempdir().unwrap();
+        let image = place(root.path(), "boot/vmlinuz-6.1.0-test");
+        write(root.path().join("boot/config-6.1.0-test"), "CONFIG_SMP=y\n").unwrap();
+        create_dir_all(root.path().join("lib/modules/6.1.0-test/kernel")).unwrap();
+        let kernel = kernel_at(root.path()).unwrap();
+        assert_eq!(kernel.image, image.canonicalize().unwrap());
+        assert!(kernel.has_built_in("CONFIG_SMP"));
+        assert!(kernel.modules.unwrap().ends_with("lib/modules/6.1.0-test"));
     }
 
     #[test]

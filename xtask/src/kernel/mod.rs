@@ -20,6 +20,7 @@ mod fixture;
 mod image;
 mod modules;
 mod needs;
+mod packed;
 mod payload;
 mod siblings;
 mod sources;

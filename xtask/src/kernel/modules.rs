@@ -24,6 +24,25 @@ pub(crate) struct LoadedModules {
     pub(crate) builtin: Vec<String>,
     /// Wanted or needed, and found nowhere.
     pub(crate) missing: Vec<String>,
+    /// Wanted and there, but the kernel would refuse it: what it needs is missing. Each with that.
+    pub(crate) left_out: Vec<(String, String)>,
+}
+
+impl LoadedModules {
+    /// Whether `name` was wanted and cannot be loaded.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        self.missing.iter().chain(self.left_out.iter().map(|(name, _)| name)).any(|own| own == name)
+    }
+
+    /// What is left out, and why.
+    pub(crate) fn remarks(&self) -> impl Iterator<Item = String> {
+        self.left_out.iter().map(|(name, needs)| {
+            format!(
+                "module {name} is left out: it needs {needs}, which this kernel has neither built \
+                 in nor as a file"
+            )
+        })
+    }
 }
 
 /// One module, as `init_module` takes it.
@@ -40,7 +59,10 @@ impl Kernel {
         let mut closure = Closure::open(self.modules.as_deref())?;
         closure.loaded.wanted = wanted.to_vec();
         for name in wanted {
-            closure.add(&canonical(name))?;
+            let name = canonical(name);
+            if let Some(missing) = closure.add(&name)?.filter(|missing| *missing != name) {
+                closure.loaded.left_out.push((name, missing));
+            }
         }
         Ok(closure.loaded)
     }
@@ -67,7 +89,8 @@ pub(super) fn write_index(modules: &Path) -> Result<()> {
 #[derive(Debug, Default)]
 struct Closure {
     loaded: LoadedModules,
-    seen: BTreeSet<String>,
+    /// Those that were looked at, each with the missing module that keeps it from loading.
+    seen: BTreeMap<String, Option<String>>,
     builtin: BTreeSet<String>,
     files: BTreeMap<String, PathBuf>,
 }
@@ -91,26 +114,40 @@ impl Closure {
         })
     }
 
-    /// Depth first; `seen` also ends a circle of modules that need each other.
-    fn add(&mut self, name: &str) -> Result<()> {
-        if !self.seen.insert(name.to_owned()) {
-            return Ok(());
+    /// Depth first; `seen` also ends a circle of modules that need each other. Says which missing
+    /// module keeps it from loading, if one does.
+    fn add(&mut self, name: &str) -> Result<Option<String>> {
+        if let Some(lacks) = self.seen.get(name) {
+            return Ok(lacks.clone());
         }
+        self.seen.insert(name.to_owned(), None);
         if self.builtin.contains(name) {
             self.loaded.builtin.push(name.to_owned());
-            return Ok(());
+            return Ok(None);
         }
         let Some(file) = self.files.get(name) else {
             self.loaded.missing.push(name.to_owned());
-            return Ok(());
+            return Ok(self.lacking(name, name));
         };
         let bytes = read(file)?;
         let needed = depends(&bytes).with_context(|| damaged(file))?;
-        for name in needed {
-            self.add(&name)?;
+        let mut lacks = None;
+        for needed in needed {
+            lacks = self.add(&needed)?.or(lacks);
         }
-        self.loaded.files.push(Module { name: name.to_owned(), bytes });
-        Ok(())
+        match lacks {
+            Some(missing) => Ok(self.lacking(name, &missing)),
+            None => {
+                self.loaded.files.push(Module { name: name.to_owned(), bytes });
+                Ok(None)
+            }
+        }
+    }
+
+    fn lacking(&mut self, name: &str, missing: &str) -> Option<String> {
+        let missing = Some(missing.to_owned());
+        self.seen.insert(name.to_owned(), missing.clone());
+        missing
     }
 }
 
@@ -214,7 +251,8 @@ mod tests {
         let files = loaded.files.iter().map(|module| module.name.clone());
         let builtin = loaded.builtin.iter().map(|name| format!("{name} builtin"));
         let missing = loaded.missing.iter().map(|name| format!("{name} missing"));
-        files.chain(builtin).chain(missing).collect()
+        let left_out = loaded.left_out.iter().map(|(name, needs)| format!("{name} lacks {needs}"));
+        files.chain(builtin).chain(missing).chain(left_out).collect()
     }
 
     #[test]
@@ -225,13 +263,27 @@ mod tests {
         liblzma::read::XzEncoder::new(ring.as_slice(), 0).read_to_end(&mut xz).unwrap();
         place(dir.path(), "a/virtio-ring.ko.xz", &xz);
         place(dir.path(), "a/virtio.ko", &module("depends=virtio-ring\0"));
-        place(dir.path(), "b/virtio_pci.ko", &module("x=y\0depends=virtio,virtio_ring,gone\0"));
+        place(dir.path(), "b/virtio_pci.ko", &module("x=y\0depends=virtio,virtio_ring\0"));
         write(dir.path().join("modules.builtin"), "kernel/fs/config-fs.ko\n").unwrap();
-        let want = ["virtio_ring", "virtio", "virtio_pci", "config_fs builtin", "gone missing"];
+        let want = ["virtio_ring", "virtio", "virtio_pci", "config_fs builtin"];
         let wanted = ["virtio-pci", "config_fs", "virtio"];
         assert_eq!(names(dir.path(), &wanted), want);
         write_index(dir.path()).unwrap();
         assert_eq!(names(dir.path(), &wanted), want, "with an index");
+    }
+
+    #[test]
+    fn a_module_whose_dependency_is_missing_is_left_out_and_both_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        place(dir.path(), "ring.ko", &module("depends=\0"));
+        place(dir.path(), "disk.ko", &module("depends=ring,bus\0"));
+        place(dir.path(), "bus.ko", &module("depends=gone\0"));
+        let want = ["ring", "gone missing", "away missing", "disk lacks gone", "bus lacks gone"];
+        assert_eq!(names(dir.path(), &["disk", "bus", "away"]), want);
+        let loaded = kernel(Some(dir.path())).module_closure(&["disk".to_owned()]).unwrap();
+        assert!(loaded.lacks("disk") && loaded.lacks("gone") && !loaded.lacks("ring"));
+        let remark = loaded.remarks().next().unwrap();
+        assert!(remark.starts_with("module disk is left out: it needs gone,"), "{remark}");
     }
 
     #[test]

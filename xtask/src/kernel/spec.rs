@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use workloads::nearest;
 
-const KINDS: &str = "pass the path of a bzImage, of a vmlinux, of a build tree or of a .deb, \
+const KINDS: &str = "pass the path of a bzImage, of a vmlinux, of a build tree, of an unpacked \
+                     package or of a .deb, \
                      `debian:SUITE[/FLAVOUR]`, `host`, or a name of kernel-configs/kernels.toml";
 const DEFAULT_FLAVOUR: &str = "cloud-amd64";
 
