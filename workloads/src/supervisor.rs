@@ -7,6 +7,10 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 const SCHED_FIFO: u32 = 1;
+/// Workers stay below it: what has the same priority and never sleeps would starve the supervisor.
+const SUPERVISOR_PRIORITY: u32 = 99;
+/// The highest real-time priority of a worker.
+pub(crate) const MAX_PRIORITY: u32 = SUPERVISOR_PRIORITY - 1;
 /// Children begin as SCHED_OTHER with nice 0: sched(7), SCHED_FLAG_RESET_ON_FORK.
 const RESET_ON_FORK: u64 = 1;
 
@@ -15,7 +19,7 @@ const RESET_ON_FORK: u64 = 1;
 pub fn become_supervisor() -> Result<(), Errno> {
     set_attr(SchedAttr {
         policy: SCHED_FIFO,
-        priority: 99,
+        priority: SUPERVISOR_PRIORITY,
         flags: RESET_ON_FORK,
         ..SchedAttr::default()
     })

@@ -13,8 +13,8 @@ pub use cpuset::CpusetSpec;
 pub use error::{ConfigError, WorkTypeValidationError};
 pub use memory::{MemPolicy, MpolFlags};
 pub(crate) use placement::Placement;
+pub(crate) use policy::{PRIORITY_RULE, current as current_policy, lift_deadline};
 pub use policy::{SchedClass, SchedPolicy};
-pub(crate) use policy::{current as current_policy, lift_deadline};
 
 use crate::work::WorkType;
 use serde::{Deserialize, Serialize};

@@ -2,6 +2,7 @@
 
 use super::error::{ConfigError, WorkTypeValidationError};
 use crate::human::HumanTime;
+use crate::supervisor::MAX_PRIORITY;
 use crate::sys::sched::{SchedAttr, get_attr, set_attr, set_attr_of};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -10,6 +11,10 @@ use std::time::Duration;
 
 /// DL_SCALE: `__checkparam_dl` refuses a runtime below 2^10 ns.
 const MIN_DEADLINE_RUNTIME: Duration = Duration::from_nanos(1024);
+
+/// Which real-time priorities workers may have, and why not all.
+pub(crate) const PRIORITY_RULE: &str =
+    "a real-time priority from 1 to 98: 99 is the bench's own, which must preempt every worker";
 
 /// The policy a worker runs under; see sched(7).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,10 +28,10 @@ pub enum SchedPolicy {
     Batch,
     /// SCHED_IDLE: the lowest weight of the fair class.
     Idle,
-    /// SCHED_FIFO with priority 1 to 99. Needs CAP_SYS_NICE.
-    Fifo(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = 99)))] u32),
-    /// SCHED_RR with priority 1 to 99. Needs CAP_SYS_NICE.
-    RoundRobin(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = 99)))] u32),
+    /// SCHED_FIFO with priority 1 to 98; 99 is the bench's own. Needs CAP_SYS_NICE.
+    Fifo(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_PRIORITY)))] u32),
+    /// SCHED_RR with priority 1 to 98; 99 is the bench's own. Needs CAP_SYS_NICE.
+    RoundRobin(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_PRIORITY)))] u32),
     /// SCHED_DEADLINE. Needs CAP_SYS_NICE.
     Deadline {
         /// CPU time guaranteed in each period.
@@ -94,11 +99,11 @@ impl SchedPolicy {
 
     pub(crate) fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
         if let Self::Fifo(priority) | Self::RoundRobin(priority) = self
-            && !(1..=99).contains(priority)
+            && !(1..=MAX_PRIORITY).contains(priority)
         {
             return Err(ConfigError::new(
                 "sched_policy",
-                format!("has priority {priority}; real-time priorities are 1 to 99"),
+                format!("has priority {priority}; a worker needs {PRIORITY_RULE}"),
             ));
         }
         self.check_deadline(group_idx).map_err(|e| e.at("sched_policy"))
@@ -210,7 +215,11 @@ mod tests {
     fn real_time_priorities_are_bounded() {
         assert!(SchedPolicy::Fifo(0).validate(0).is_err());
         assert!(SchedPolicy::RoundRobin(100).validate(0).is_err());
-        assert!(SchedPolicy::Fifo(99).validate(0).is_ok());
+        assert!(SchedPolicy::Fifo(98).validate(0).is_ok());
+        for policy in [SchedPolicy::Fifo(99), SchedPolicy::RoundRobin(99)] {
+            let error = policy.validate(0).unwrap_err().to_string();
+            assert!(error.contains("99 is the bench's own"), "{error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 
 const SCHED_KNOBS: &str = "/sys/kernel/debug/sched";
 const SYSCTLS: &str = "/proc/sys";
+/// A tick of 10 ms in which real-time tasks run on is paid back in a second.
+const LEAST_RT_RUNTIME_US: i64 = 10_000;
+const LONGEST_RT_PERIOD_US: i64 = 2_000_000;
 /// `sched_setscheduler` and the like take no more; nor does a knob.
 const MAX_VALUE: usize = 4096;
 
@@ -52,6 +55,7 @@ impl State {
             Op::CpuOnline(id) => self.set_online(*id, true),
             Op::Sysctl { name, value } => {
                 let path = name.replace('.', "/");
+                keeps_supervisor(&path, value)?;
                 knob(SYSCTLS, name, &path, value)
             }
             Op::SchedKnob { name, value } => knob(SCHED_KNOBS, name, name, value),
@@ -275,6 +279,25 @@ impl State {
         }
         Ok(vec![Action::Cpu { id, online }])
     }
+}
+
+/// With so little real-time bandwidth, or for such periods, kernels before 6.12 keep PID 1 from its
+/// CPU for longer than a guest may be silent: it is SCHED_FIFO itself.
+fn keeps_supervisor(path: &str, value: &str) -> Result<(), ConfigError> {
+    let us = value.trim().parse::<i64>().ok();
+    let too_long = match path {
+        "kernel/sched_rt_runtime_us" => us.is_some_and(|us| (1..LEAST_RT_RUNTIME_US).contains(&us)),
+        "kernel/sched_rt_period_us" => us.is_some_and(|us| us > LONGEST_RT_PERIOD_US),
+        _ => false,
+    };
+    if !too_long {
+        return Ok(());
+    }
+    let rule = format!(
+        "leaves the bench no CPU, which is SCHED_FIFO itself: sched_rt_runtime_us may be -1, 0, or \
+         {LEAST_RT_RUNTIME_US} and more, sched_rt_period_us at most {LONGEST_RT_PERIOD_US}"
+    );
+    refuse("value", rule)
 }
 
 /// A file below `dir`; names lead nowhere else.

@@ -129,6 +129,14 @@ fn an_operation_that_cannot_work_at_its_point_is_refused() {
         (r#"{"CpuOffline":4}"#, "steps[0].ops[0].CpuOffline is CPU 4, which is not there"),
         (r#"{"CpuOnline":1}"#, "steps[0].ops[0].CpuOnline is CPU 1, which is on line already"),
         (r#"{"Sysctl":{"name":"../x","value":"1"}}"#, "steps[0].ops[0].Sysctl.name"),
+        (
+            r#"{"Sysctl":{"name":"kernel.sched_rt_runtime_us","value":"9999"}}"#,
+            "steps[0].ops[0].Sysctl.value leaves the bench no CPU",
+        ),
+        (
+            r#"{"Sysctl":{"name":"kernel/sched_rt_period_us","value":"2000001"}}"#,
+            "steps[0].ops[0].Sysctl.value leaves the bench no CPU",
+        ),
         (r#"{"SchedKnob":{"name":"a/../b","value":"1"}}"#, "steps[0].ops[0].SchedKnob.name"),
         (r#"{"SchedKnob":{"name":"features","value":""}}"#, "steps[0].ops[0].SchedKnob.value"),
         (r#"{"AddCgroup":{"name":"a/x"}}"#, "steps[0].ops[0].AddCgroup.name puts processes"),

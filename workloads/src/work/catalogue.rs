@@ -370,7 +370,7 @@ catalogue! {
         rt_workers: usize = 1,
         /// Workers under SCHED_OTHER.
         cfs_workers: usize = 1,
-        /// Priority of the former, 1 to 99.
+        /// Priority of the former, 1 to 98; 99 is the bench's own.
         rt_priority: i32 = 50,
         /// Spin steps of an iteration.
         burst_iters: u64 = 1024,

@@ -5,8 +5,9 @@ use super::catalogue::params::{AsymmetricWaker, PreemptStorm, RtStarvation};
 use super::fan::{LINES, done, follow, lead, rounds};
 use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
-use crate::config::{SchedClass, SchedPolicy};
+use crate::config::{PRIORITY_RULE, SchedClass, SchedPolicy};
 use crate::report::Latency;
+use crate::supervisor::MAX_PRIORITY;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use std::time::Duration;
@@ -131,9 +132,9 @@ impl Work for RtStarvation {
     fn check(&self, rules: &mut Rules<'_>) {
         rules.not_zero("rt_workers", &self.rt_workers, "somebody who starves the others");
         rules.not_zero("cfs_workers", &self.cfs_workers, "somebody to starve");
-        let holds = (1..=99).contains(&self.rt_priority);
+        let holds = (1..=MAX_PRIORITY).contains(&u32::try_from(self.rt_priority).unwrap_or(0));
         let value = u64::try_from(self.rt_priority).unwrap_or(0);
-        rules.require("rt_priority", holds, value, "a real-time priority, 1 to 99");
+        rules.require("rt_priority", holds, value, PRIORITY_RULE);
         rules.not_zero("burst_iters", &self.burst_iters, "work to do");
     }
 
@@ -168,6 +169,7 @@ mod tests {
             (WorkType::rt_starvation(1, 0, 1, 1), "cfs_workers"),
             (WorkType::rt_starvation(1, 1, 0, 1), "rt_priority"),
             (WorkType::rt_starvation(1, 1, -1, 1), "rt_priority"),
+            (WorkType::rt_starvation(1, 1, 99, 1), "rt_priority"),
             (WorkType::rt_starvation(1, 1, 100, 1), "rt_priority"),
             (WorkType::rt_starvation(1, 1, 1, 0), "burst_iters"),
             // The group is larger than a count can say.

@@ -205,7 +205,7 @@ fn a_config_has_just_its_documented_fields() {
         SchedPolicy::Batch,
         SchedPolicy::Idle,
         SchedPolicy::Fifo(1),
-        SchedPolicy::RoundRobin(99),
+        SchedPolicy::RoundRobin(98),
         SchedPolicy::Deadline { runtime: MS, deadline: MS, period: Duration::ZERO },
         SchedPolicy::Ext,
     ];

@@ -161,7 +161,7 @@ fn wrong_files_are_refused_for_what_is_wrong_with_them() {
         (r#"{"work_type":{"Mixed":{},"SpinWait":{}}}"#, "/work_type", "'Mixed' not allowed"),
         (r#"{"work_type":{"PipeIo":{"burst":1}}}"#, "/work_type/PipeIo", "'burst' not allowed"),
         (r#"{"mpol_flags":["STATIC"]}"#, "/mpol_flags/0", "'STATIC_NODES'"),
-        (r#"{"sched_policy":{"Fifo":100}}"#, "/sched_policy/Fifo", "must be <=99"),
+        (r#"{"sched_policy":{"Fifo":99}}"#, "/sched_policy/Fifo", "must be <=98"),
         (r#"{"nice":20}"#, "/nice", "must be <=19"),
         (r#"{"uid":4294967295}"#, "/uid", "must be <=4294967294"),
         (r#"{"expect":{"fairness_min":1.5}}"#, "/expect/fairness_min", "must be <=1"),
