@@ -18,6 +18,7 @@
 mod boot;
 mod supervise;
 
+mod loglevel;
 mod modules;
 mod mounts;
 mod null_blk;

@@ -6,7 +6,7 @@ use crate::proto::{Message, Plan, args};
 use crate::scheduler::{Keeper, Scribe};
 use crate::storage::{Disk, argument};
 use crate::wait::wait_readable;
-use crate::{facts, modules, runner, scheduler, source};
+use crate::{facts, loglevel, modules, runner, scheduler, source};
 use anyhow::{Context as _, Result, bail};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -29,7 +29,7 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     port.send(&Message::Hello(facts::hello(started_ns)));
     let note =
         |port: &mut Port, text: String| port.send(&Message::Note { at_ns: monotonic_ns(), text });
-    notes.into_iter().for_each(|text| note(port, text));
+    notes.into_iter().chain(loglevel::let_complaints_through()).for_each(|text| note(port, text));
     if let Err(errno) = become_supervisor() {
         note(port, format!("PID 1 is not above the workload: sched_setattr failed: {errno}"));
     }

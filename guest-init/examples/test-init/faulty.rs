@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use workloads::{CustomFn, WorkerReport};
+use workloads::{CustomFn, WorkerReport, become_supervisor};
 
 /// Writing to it makes a thread of PID 1 panic.
 static PANIC_BUTTON: OnceLock<OwnedFd> = OnceLock::new();
@@ -29,6 +29,7 @@ pub(crate) const FUNCTIONS: &[(&str, CustomFn)] = &[
     ("widen-cpuset", |stop| turn("/sys/fs/cgroup/narrow/cpuset.cpus", "0-1", stop)),
     ("freeze-victim", freeze_victim),
     ("press-one", press_one),
+    ("starve-init", starve_init),
     ("warn", |stop| say_once("WARNING: CPU: 0 PID: 1 at nowhere/in/particular.c:1", stop)),
 ];
 
@@ -46,6 +47,15 @@ pub(crate) fn prepare() {
 fn sysrq(key: &str, stop: &AtomicBool) -> WorkerReport {
     write("/proc/sysrq-trigger", key);
     wait(stop)
+}
+
+/// Takes the priority of PID 1, which no worker of a scenario gets, and never sleeps.
+fn starve_init(stop: &AtomicBool) -> WorkerReport {
+    let refused = become_supervisor().err();
+    while refused.is_none() && !stop.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+    WorkerReport::default()
 }
 
 fn kill(pid: Option<Pid>, stop: &AtomicBool) -> WorkerReport {

@@ -1,6 +1,7 @@
-//! `xtask docs`: files of the repository that are made from the code: the page on work types and
-//! the JSON Schemas. A test here fails when one of them is another.
+//! `xtask docs`: files of the repository that are made from the code: the pages on work types and
+//! on complaints of kernels, and the JSON Schemas. A test here fails when one of them is another.
 
+mod complaints;
 mod schema;
 mod work_types;
 
@@ -13,7 +14,8 @@ use std::path::Path;
 type Maker = fn() -> Result<String>;
 
 /// Paths in the repository, and who makes what is there.
-const FILES: [(&str, Maker); 3] = [
+const FILES: [(&str, Maker); 4] = [
+    ("docs/complaints.md", complaints::page),
     ("docs/work-types.md", work_types::page),
     ("docs/schema/scenario.schema.json", schema::scenario),
     ("docs/schema/report.schema.json", schema::report),

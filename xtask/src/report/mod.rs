@@ -54,7 +54,8 @@ pub(crate) struct RunReport {
     pub(crate) totals: Totals,
     /// What the kernel complained about on its console, allowed or not.
     pub(crate) splats: Vec<Splat>,
-    /// What the guest remarked, in order, and where it is not what was asked for.
+    /// What the guest remarked, in order, where it is not what was asked for, and lines of its
+    /// console that are no complaints but explain numbers.
     pub(crate) notes: Vec<String>,
 }
 
@@ -174,6 +175,7 @@ impl RunReport {
         let mut notes = [plan.notes.clone(), seen.notes].concat();
         let differences = hello.iter().flat_map(|hello| plan.layout.differences(hello));
         notes.extend(differences.map(|difference| difference.to_string()));
+        notes.extend(seen.console.notes());
         let (source, io, modules, scenario) = match seen.plan {
             Some(p) => (Some(p.source), Some(p.io), p.modules, p.scenario),
             None => (None, None, Vec::new(), plan.scenario.clone()),

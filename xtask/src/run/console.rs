@@ -1,6 +1,8 @@
-//! Reads the kernel's console for what must not be overlooked: panics and splats. Called by
-//! `watch` while the guest runs.
+//! Reads the kernel's console for what must not be overlooked: panics, complaints, and what
+//! explains numbers. Called by `watch` while the guest runs.
 
+use super::backtrace::Backtraces;
+use super::complaint::{Complaint, Kind};
 use crate::progress::Progress;
 use regex::Regex;
 use schemars::JsonSchema;
@@ -15,30 +17,14 @@ const MAX_SPLATS: usize = 50;
 /// What ends a kernel.
 const PANIC: &str = "Kernel panic - not syncing";
 
-/// Splats: the name for the report, and text that begins the message on the console, wherever
-/// in the line: the console is shared.
-const SPLATS: &[(&str, &str)] = &[
-    ("lockup", "watchdog: BUG: soft lockup"),
-    ("lockup", "BUG: workqueue lockup"),
-    ("lockup", "Watchdog detected hard LOCKUP"),
-    ("kasan", "BUG: KASAN:"),
-    ("bug", "BUG: "),
-    ("bug", "kernel BUG at "),
-    ("oops", "Oops: "),
-    ("oops", "general protection fault"),
-    ("rcu-stall", "rcu: INFO: rcu_"),
-    ("hung-task", "INFO: task "),
-    ("ubsan", "UBSAN: "),
-    ("warning", "WARNING: "),
-];
-
 /// Names of those that a clock makes.
-const OF_TIME: &[&str] = &["lockup", "rcu-stall", "hung-task"];
+const OF_TIME: &[&str] =
+    &["lockup", "rcu-stall", "rcu-starvation", "hung-task", "deadline-lag", "resched-latency"];
 
 /// A complaint of the kernel that is not a panic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Splat {
-    /// `warning`, `bug`, `lockup` and so on.
+    /// `warning`, `bug`, `lockup` and so on; docs/complaints.md lists them.
     pub(crate) name: String,
     /// Line in `console.log`, from 1.
     pub(crate) line: usize,
@@ -46,6 +32,16 @@ pub(crate) struct Splat {
     pub(crate) text: String,
     /// The pattern of the allowlist that lets it pass, if one does.
     pub(crate) allowed_by: Option<String>,
+}
+
+/// Lines that the kernel wrote about one thing that is no fault.
+#[derive(Debug)]
+struct Remark {
+    complaint: &'static Complaint,
+    /// The first one in `console.log`, from 1.
+    line: usize,
+    text: String,
+    count: usize,
 }
 
 /// The console so far.
@@ -61,6 +57,9 @@ pub(crate) struct Console {
     pub(crate) recent: VecDeque<String>,
     pub(crate) panic: Option<String>,
     pub(crate) splats: Vec<Splat>,
+    remarks: Vec<Remark>,
+    /// Of the panic.
+    pub(super) backtraces: Backtraces,
 }
 
 impl Console {
@@ -74,6 +73,8 @@ impl Console {
             recent: VecDeque::new(),
             panic: None,
             splats: Vec::new(),
+            remarks: Vec::new(),
+            backtraces: Backtraces::default(),
         }
     }
 
@@ -85,6 +86,25 @@ impl Console {
     /// Whether each of them says no more than that something took too long by the clock.
     pub(crate) fn has_only_lockups(&self) -> bool {
         self.unexpected().all(|splat| OF_TIME.contains(&splat.name.as_str()))
+    }
+
+    /// How the console says that lines of it are missing, if some are.
+    pub(super) fn loss(&self) -> Option<&str> {
+        let lost = self.remarks.iter().find(|remark| remark.complaint.kind == Kind::Loss);
+        lost.map(|remark| remark.text.as_str())
+    }
+
+    /// What the kernel remarked, for the report.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        self.remarks.iter().map(|remark| {
+            let Remark { complaint, line, text, count } = remark;
+            let more = match count - 1 {
+                0 => String::new(),
+                1 => " (and 1 more line of this kind)".to_owned(),
+                more => format!(" (and {more} more lines of this kind)"),
+            };
+            format!("console.log:{line}: {text}{more}: {}", complaint.meaning)
+        })
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], progress: &Progress) {
@@ -114,22 +134,39 @@ impl Console {
             self.panic = Some(message.to_owned());
         }
         // After a panic everything is part of it.
-        if self.panic.is_none() && self.splats.len() < MAX_SPLATS {
-            self.splats.extend(self.splat(message));
+        if self.panic.is_some() {
+            self.backtraces.line(message);
+        } else if let Some(complaint) = Complaint::of(message) {
+            self.take(complaint, message);
         }
     }
 
-    fn splat(&self, message: &str) -> Option<Splat> {
-        let begins =
-            |text: &str| message.starts_with(text) || message.contains(&format!("] {text}"));
-        let (name, _) = SPLATS.iter().find(|(_, text)| begins(text))?;
+    fn take(&mut self, complaint: &'static Complaint, message: &str) {
+        if complaint.kind == Kind::Splat {
+            let splat = self.splat(complaint, message);
+            self.splats.extend((self.splats.len() < MAX_SPLATS).then_some(splat));
+            return;
+        }
+        let same = |remark: &&mut Remark| std::ptr::eq(remark.complaint, complaint);
+        match self.remarks.iter_mut().find(same) {
+            Some(remark) => remark.count += 1,
+            None => self.remarks.push(Remark {
+                complaint,
+                line: self.lines,
+                text: message.to_owned(),
+                count: 1,
+            }),
+        }
+    }
+
+    fn splat(&self, complaint: &Complaint, message: &str) -> Splat {
         let allowed_by = self.allow.iter().find(|regex| regex.is_match(message));
-        Some(Splat {
-            name: (*name).to_owned(),
+        Splat {
+            name: complaint.name.to_owned(),
             line: self.lines,
             text: message.to_owned(),
             allowed_by: allowed_by.map(|regex| regex.as_str().to_owned()),
-        })
+        }
     }
 }
 
@@ -145,60 +182,4 @@ fn stamp(line: &str) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str, allow: &[&str]) -> Console {
-        let allow = allow.iter().map(|pattern| Regex::new(pattern).unwrap()).collect();
-        let mut console = Console::new(allow, false);
-        console.push(text.as_bytes(), &Progress::silent());
-        console
-    }
-
-    fn names(text: &str) -> Vec<String> {
-        read(text, &[]).splats.into_iter().map(|splat| splat.name).collect()
-    }
-
-    #[test]
-    fn splats_of_old_and_new_kernels_are_seen() {
-        assert_eq!(
-            names("[    1.2] WARNING: CPU: 1 PID: 7 at kernel/sched/core.c:99 f+0x1/0x2\n"),
-            ["warning"]
-        );
-        assert_eq!(
-            names("[    1.2] WARNING: kernel/sched/core.c:99 at f+0x1/0x2, CPU#1: a/7\n"),
-            ["warning"]
-        );
-        assert_eq!(
-            names("[    1.2] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\n"),
-            ["lockup"]
-        );
-        assert_eq!(
-            names("[    1.2] rcu: INFO: rcu_preempt self-detected stall on CPU\n"),
-            ["rcu-stall"]
-        );
-        assert_eq!(names("[    1.2] BUG: KASAN: use-after-free in f\n"), ["kasan"]);
-        assert_eq!(names("[    1.2] Oops: int3: 0000 [#1] PREEMPT SMP\n"), ["oops"]);
-        assert_eq!(names("init said [    1.2] BUG: unable to handle page fault\n"), ["bug"]);
-    }
-
-    #[test]
-    fn ordinary_lines_are_not_splats() {
-        assert!(names("[    0.1] Spectre V2 : WARNING: Unprivileged eBPF is enabled\n").is_empty());
-        assert!(names("[    0.1] DEBUG: nothing\n[    0.1] INFO: lockdep is off\n").is_empty());
-    }
-
-    #[test]
-    fn a_panic_is_kept_and_what_follows_belongs_to_it() {
-        let console = read("[ 1.0] Kernel panic - not syncing: sysrq\n[ 1.1] WARNING: x\n", &[]);
-        assert_eq!(console.panic.as_deref(), Some("Kernel panic - not syncing: sysrq"));
-        assert!(console.splats.is_empty());
-    }
-
-    #[test]
-    fn an_allowed_splat_says_by_what() {
-        let console = read("[ 1.0] WARNING: known thing\n", &["known"]);
-        assert_eq!(console.splats[0].allowed_by.as_deref(), Some("known"));
-        assert_eq!(console.splats[0].line, 1);
-    }
-}
+mod tests;

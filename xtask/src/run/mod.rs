@@ -1,7 +1,9 @@
 //! One boot of one kernel with one scenario: plan it, watch it, judge it, keep it. Called by
 //! `cmd::vm`.
 
+mod backtrace;
 mod boot_record;
+mod complaint;
 mod console;
 mod difference;
 mod folder;
@@ -16,6 +18,7 @@ mod verdict;
 mod watch;
 
 pub(crate) use boot_record::{BootRecord, arguments_sha256};
+pub(crate) use complaint::{COMPLAINTS, Kind};
 pub(crate) use console::{Console, Splat};
 pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
 pub(crate) use folder::{

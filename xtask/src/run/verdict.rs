@@ -96,6 +96,8 @@ pub(crate) fn conclude(
         .or_else(|| another_scenario(seen, scenario))
         .or_else(|| spoiled(seen, scenario.expect.no_splat));
     if let Some((verdict, advice)) = trouble {
+        let init = not_our_init(seen).filter(|_| verdict == Verdict::BootFailed);
+        let advice = [Some(advice), init].into_iter().flatten().collect::<Vec<_>>().join(". ");
         return (verdict, Some(advice));
     }
     let with = |outcome: Outcome| {
@@ -135,11 +137,7 @@ fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
             "PID 1 did not speak in time: is the kernel's serial console 8250 built in? \
              On a slow host raise --boot-timeout",
         ),
-        Stop::Silence => (
-            Verdict::Hang,
-            "PID 1 (SCHED_FIFO 99) got no CPU; the back-traces after the NMI are in console.log. \
-             On a slow host raise --hang-after",
-        ),
+        Stop::Silence => return Some((Verdict::Hang, hang(seen))),
         Stop::Timeout => (
             Verdict::Timeout,
             "PID 1 lives but the run does not end; back-traces are in console.log. \
@@ -148,6 +146,15 @@ fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
         Stop::Ended(_) | Stop::Finished => return None,
     };
     Some((verdict, advice.to_owned()))
+}
+
+fn hang(seen: &Observed) -> String {
+    let found = seen.console.backtraces.conclusion();
+    let found = found.map_or_else(String::new, |found| format!(" {found}."));
+    format!(
+        "PID 1 (SCHED_FIFO 99) got no CPU; the back-traces after the NMI are in console.log.{found} \
+         On a slow host raise --hang-after"
+    )
 }
 
 fn kernel_died(seen: &Observed) -> Option<(Verdict, String)> {
@@ -170,6 +177,17 @@ fn kernel_died(seen: &Observed) -> Option<(Verdict, String)> {
         }
         _ => None,
     }
+}
+
+/// The argument of the user's that makes a kernel run another init than ours, and what to do.
+fn not_our_init(seen: &Observed) -> Option<String> {
+    let words = || seen.cmdline.split_whitespace();
+    let word = words().rev().find(|word| word.starts_with("rdinit="));
+    let word = word.or_else(|| words().find(|word| *word == "noinitrd"))?;
+    Some(format!(
+        "`--kernel-arg {word}` keeps the kernel from schedlab's `/init`; leave it out, and pass an \
+         init of your own by --init"
+    ))
 }
 
 fn incomplete(seen: &Observed) -> Option<(Verdict, String)> {
@@ -229,12 +247,21 @@ pub(crate) fn judge_console(seen: &Observed, scenario: &Scenario) -> Option<Chec
     Some(Check {
         name: "no_splat".into(),
         step: None,
-        outcome: if count == 0 { Outcome::Pass } else { Outcome::Fail },
+        outcome: match (count, seen.console.loss()) {
+            (0, None) => Outcome::Pass,
+            (0, Some(_)) => Outcome::Inconclusive,
+            _ => Outcome::Fail,
+        },
         measured: Some(measured),
         bound: Some(0.0),
         unit: "lines".into(),
         workers: Vec::new(),
-        detail: "complaints of the kernel on its console that no --allow-splat lets pass".into(),
+        detail: match seen.console.loss().filter(|_| count == 0) {
+            Some(loss) => format!("the console lost lines, which may be complaints: {loss}"),
+            None => {
+                "complaints of the kernel on its console that no --allow-splat lets pass".into()
+            }
+        },
     })
 }
 
@@ -301,6 +328,7 @@ mod tests {
             damage: Damage::default(),
             unfinished: 0,
             console: Console::new(Vec::new(), false),
+            cmdline: "console=ttyS0".into(),
             complaints: String::new(),
             halted: None,
             boot: Some(Duration::ZERO),
@@ -311,13 +339,16 @@ mod tests {
         }
     }
 
+    fn layout() -> Layout {
+        let texts =
+            MachineTexts { topology: Some("2s1c2t"), numa: Some("2"), ..MachineTexts::default() };
+        texts.parse().unwrap().layout().unwrap()
+    }
+
     fn verdict(change: impl FnOnce(&mut Observed)) -> Verdict {
         let mut seen = good();
         change(&mut seen);
-        let texts =
-            MachineTexts { topology: Some("2s1c2t"), numa: Some("2"), ..MachineTexts::default() };
-        let layout = texts.parse().unwrap().layout().unwrap();
-        let (verdict, advice) = conclude(&seen, &Scenario::default(), &layout, &[]);
+        let (verdict, advice) = conclude(&seen, &Scenario::default(), &layout(), &[]);
         assert_eq!(advice.is_none(), verdict == Verdict::Pass);
         verdict
     }
@@ -352,6 +383,32 @@ mod tests {
             }),
             Verdict::BootFailed
         );
+    }
+
+    #[test]
+    fn an_argument_that_takes_away_our_init_is_named() {
+        let advice = |cmdline: &str, hello: Option<Hello>| {
+            let mut seen = Observed { hello, cmdline: cmdline.into(), ..good() };
+            seen.console.panic = Some("Kernel panic".into());
+            conclude(&seen, &Scenario::default(), &layout(), &[]).1.unwrap()
+        };
+        for word in ["rdinit=/nowhere", "noinitrd"] {
+            let text = advice(&format!("console=ttyS0 {word} quiet"), None);
+            assert!(text.contains(&format!("`--kernel-arg {word}`")), "{text}");
+            assert!(text.contains("--init"), "{text}");
+        }
+        assert!(!advice("console=ttyS0 init=/x", None).contains("--kernel-arg"));
+        assert!(!advice("rdinit=/nowhere", good().hello).contains("rdinit"), "it spoke");
+    }
+
+    #[test]
+    fn lost_lines_leave_it_open_whether_the_kernel_complained() {
+        let mut seen = good();
+        seen.console.push(b"** 3 printk messages dropped **\n", &Progress::new());
+        let check = judge_console(&seen, &Scenario::default()).unwrap();
+        assert_eq!(check.outcome, Outcome::Inconclusive, "{}", check.detail);
+        seen.console.push(b"[ 1.0] bad: scheduling from the idle thread!\n", &Progress::new());
+        assert_eq!(judge_console(&seen, &Scenario::default()).unwrap().outcome, Outcome::Fail);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(crate) struct Observed {
     pub(crate) damage: Damage,
     pub(crate) unfinished: usize,
     pub(crate) console: Console,
+    /// The command line of its kernel.
+    pub(crate) cmdline: String,
     pub(crate) complaints: String,
     /// QEMU's name for why it stopped the vCPUs.
     pub(crate) halted: Option<String>,
@@ -142,6 +144,7 @@ impl<'a> Watch<'a> {
             damage: Damage::default(),
             unfinished: 0,
             console,
+            cmdline: guest.cmdline.clone(),
             complaints: String::new(),
             halted: None,
             boot: None,

@@ -5,6 +5,7 @@ mod behaviour;
 mod bundles;
 mod cgroups;
 mod comparisons;
+mod complaints;
 mod expectations;
 mod gaps;
 mod hunts;

@@ -22,6 +22,7 @@ fn boot_failed_when_the_kernel_does_not_run_our_init() {
     let run = Vm::new(LONG).args(["--kernel-arg", "rdinit=/nowhere"]).run();
     run.expect("boot-failed", 4);
     assert!(advice(&run).contains("Kernel panic"), "{}", advice(&run));
+    assert!(advice(&run).contains("`--kernel-arg rdinit=/nowhere`"), "{}", advice(&run));
     assert!(run.stderr.contains("last lines of the console"), "{}", run.stderr);
 }
 
@@ -42,11 +43,17 @@ fn panic_when_the_kernel_dies_under_the_workload() {
 
 #[test]
 fn hang_when_pid_1_gets_no_cpu_and_the_back_traces_are_there() {
-    let scenario = r#"{"duration":"60s","workload":{"num_workers":2,"work_type":"SpinWait",
-        "sched_policy":{"Fifo":99},"affinity":"Inherit"}}"#;
-    let run =
-        Vm::new(scenario).args(["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"]).run();
+    let scenario = r#"{"duration":"60s","workload":{"num_workers":2,
+        "work_type":{"Custom":{"name":"starve-init"}}}}"#;
+    let throttling_off = ["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"];
+    let run = Vm::new(scenario).test_init().args(throttling_off).run();
     run.expect("hang", 4);
+    let hog = "(PID "; // Each worker is named with its CPU.
+    assert!(
+        advice(&run).contains(hog) && advice(&run).contains("in user mode"),
+        "{}",
+        advice(&run)
+    );
     let console = run.text("console.log");
     assert!(console.contains("NMI"), "{console}");
     assert!(console.contains("Call Trace"), "{console}");

@@ -13,7 +13,7 @@ const FAILS: &str = r#"{"name":"fails","duration":"100ms","seed":1,
 
 /// Workers that leave no CPU to PID 1, where the kernel lets real-time tasks have everything.
 const HANGS: &str = r#"{"name":"hangs","duration":"60s","seed":1,
-    "workload":{"num_workers":2,"work_type":"SpinWait","sched_policy":{"Fifo":99}}}"#;
+    "workload":{"num_workers":2,"work_type":{"Custom":{"name":"starve-init"}}}}"#;
 
 fn recorded(scenario: &str, verdict: &str, code: i32) -> Run {
     let run = Vm::deterministic(scenario).run();
@@ -113,8 +113,10 @@ fn a_bundle_without_its_kernel_is_small_and_knows_it_by_its_hash() {
 #[test]
 fn a_hang_is_reproduced_though_the_host_ends_it() {
     let throttling_off = ["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"];
-    let run = Vm::deterministic(HANGS).args(throttling_off).run();
-    run.expect("hang", 4);
+    let run = Vm::deterministic(HANGS).test_init().args(throttling_off).run();
+    let report = run.expect("hang", 4);
+    let advice = report["advice"].as_str().unwrap();
+    assert!(advice.contains("take every CPU, and the kernel works"), "{advice}");
     let console = run.text("console.log");
     assert!(console.contains("NMI backtrace") && console.contains("Call Trace"), "{console}");
     let text = replay(&pack(&run, &[]), &[], "reproduced: hang, with the same checks", 0);
