@@ -40,7 +40,11 @@ fn waits_are_split_at_steps_and_are_gaps_after_deadlines_and_calls() {
         let gap_ns = sleeper["max_gap_ns"].as_u64().unwrap();
         assert!(gap_ns > 290 * MS, "{kernel}: {sleeper}");
         assert_gap_holds(sleeper, "timer", kernel);
-        workers[SLEEPER + 1..SLEEPER + 5].iter().for_each(|w| assert_gap_holds(w, "wake", kernel));
+        for pair in workers[SLEEPER + 1..SLEEPER + 5].chunks(2) {
+            // One of the two has been called when nobody of them gets the CPU any more.
+            let late = pair.iter().map(|worker| assert_gap_holds(worker, "wake", kernel));
+            assert!(late.max() > Some(290 * MS), "{kernel}: {pair:?}");
+        }
     }
 }
 
@@ -51,9 +55,10 @@ fn assert_on_a_cpu_or_waiting(step: &Value, kernel: &str) {
     assert!(sum.abs_diff(wall) < MS / 2, "{kernel}: {sum} of {wall}: {step}");
 }
 
-/// Who comes late has been kept from its work for that long.
-fn assert_gap_holds(worker: &Value, latency: &str, kernel: &str) {
+/// Who comes late has been kept from its work for that long, which is returned.
+fn assert_gap_holds(worker: &Value, latency: &str, kernel: &str) -> u64 {
     let late_ns = worker["latency"][latency]["max_ns"].as_u64().unwrap();
     let gap_ns = worker["max_gap_ns"].as_u64().unwrap();
-    assert!(late_ns > MS && gap_ns >= late_ns, "{kernel}: {late_ns} in {gap_ns}: {worker}");
+    assert!(gap_ns >= late_ns, "{kernel}: {late_ns} in {gap_ns}: {worker}");
+    late_ns
 }
