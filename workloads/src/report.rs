@@ -80,6 +80,18 @@ impl NotApplied {
     }
 }
 
+/// A setting that the kernel took and that is another at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NotHeld {
+    /// `sched_policy`, `nice`, `slice_ns` or `mem_policy`.
+    pub setting: String,
+    /// What the scenario asked for, the loop chose for itself, or the worker began with.
+    pub asked: String,
+    /// What the kernel holds at the end.
+    pub held: String,
+}
+
 /// A worker's account of one step: the time in which it was held, its operations left out.
 /// Counters are read from outside at both ends, so that they hold for one that did not run at
 /// all; latencies, gaps and CPUs are those that the worker saw.
@@ -229,9 +241,27 @@ pub struct WorkerReport {
     /// Nice level at the end of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nice: Option<i32>,
+    /// Slice of a task of the fair class at the end of the run; kernels before 6.12 do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice_ns: Option<u64>,
+    /// Memory policy at the end of the run, as `Bind 0-1`, of a worker that was to have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mem_policy: Option<String>,
     /// CPUs that the worker may use at the end of the run, as the kernel writes lists: `0-2,5`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus_allowed: Option<String>,
+    /// CPUs that it was to run on at the end of the run, as far as its cgroup has them; absent for a
+    /// worker that might run on all of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus_asked: Option<String>,
+    /// How often the kernel had forgotten these and they were set again: after the worker came into
+    /// another cgroup, or the CPUs of its cgroup changed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub affinity_set_again: u64,
+    /// The CPU with which the last of these went off line. The kernel then lets the worker run
+    /// anywhere in its cgroup, also when that CPU is back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unplugged_cpu: Option<usize>,
     /// Where the I/O types wrote: a device or a temporary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_target: Option<String>,
@@ -251,12 +281,23 @@ pub struct WorkerReport {
     /// Settings that the kernel refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<NotApplied>,
+    /// Settings that are others at the end than they were to be; CPUs are told apart from these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_held: Vec<NotHeld>,
     /// Counters and settings that could not be read, with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unavailable: BTreeMap<String, String>,
+    /// Whether the loop was over before the run was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_early: bool,
     /// Why the loop could not go on, if it could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
     /// Set for a worker that died without a report; its counters are what it last published.
     pub exit_info: Option<ExitInfo>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

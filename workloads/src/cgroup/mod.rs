@@ -87,6 +87,16 @@ impl Cgroups {
         self.write(path, "cpuset.cpus", possible.trim_end())
     }
 
+    /// Returns when the cpusets have followed a CPU off or on line. Linux 6.1 does that in a work
+    /// item, for which a write to a cpuset waits (`cpuset_write_resmask`), also to `path`, one of
+    /// them, and of what is there.
+    pub(crate) fn wait_for_cpusets(&self, path: &str) {
+        if let Ok(cpus) = files::read(&self.dir(path).join("cpuset.cpus")) {
+            // A kernel that refuses it, as newer ones may, has followed already.
+            let _ = self.write(path, "cpuset.cpus", cpus.trim_end());
+        }
+    }
+
     /// CPU time used so far, and what holds for the cgroup now.
     pub(crate) fn usage(&self, path: &str) -> CgroupUsage {
         usage::of(&self.dir(path))

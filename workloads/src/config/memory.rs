@@ -1,7 +1,8 @@
 //! Where the memory of workers comes from: NUMA policies. Validated with the configuration,
 //! applied by the worker prologue.
 
-use crate::sys::numa::{MAX_NODES, NodeMask, set_mempolicy};
+use crate::list;
+use crate::sys::numa::{MAX_NODES, NodeMask, mempolicy, set_mempolicy};
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -61,6 +62,32 @@ impl MemPolicy {
         }
     }
 
+    /// As reports have it: `Bind 0-1 STATIC_NODES`.
+    pub(crate) fn text(&self, flags: MpolFlags) -> String {
+        text(self.mode() | flags.0, &NodeMask::of(self.named_nodes()))
+    }
+
+    /// The policy that the kernel holds for the calling thread.
+    pub(crate) fn held() -> Result<String, Errno> {
+        mempolicy().map(|(mode, nodes)| text(mode, &nodes))
+    }
+
+    /// What is left of it where a cpuset has only these nodes: the kernel takes the others out of
+    /// the policy, unless its flags say that the nodes are to stay.
+    pub(crate) fn within(&self, mems: &BTreeSet<usize>, flags: MpolFlags) -> Self {
+        if flags.contains(MpolFlags::STATIC_NODES) || flags.contains(MpolFlags::RELATIVE_NODES) {
+            return self.clone();
+        }
+        let nodes = |nodes: &BTreeSet<usize>| nodes & mems;
+        match self {
+            Self::Default | Self::Local | Self::Preferred(_) => self.clone(),
+            Self::Bind(named) => Self::Bind(nodes(named)),
+            Self::Interleave(named) => Self::Interleave(nodes(named)),
+            Self::PreferredMany(named) => Self::PreferredMany(nodes(named)),
+            Self::WeightedInterleave(named) => Self::WeightedInterleave(nodes(named)),
+        }
+    }
+
     pub(crate) fn validate(&self, flags: MpolFlags) -> Result<(), (&'static str, String)> {
         let nodes = self.named_nodes();
         let takes_nodes = !matches!(self, Self::Default | Self::Local);
@@ -80,6 +107,31 @@ impl MemPolicy {
             _ => set_mempolicy(self.mode() | flags.0, &NodeMask::of(self.named_nodes())),
         }
     }
+}
+
+/// Mode with its flags, and nodes.
+fn text(mode: u32, nodes: &NodeMask) -> String {
+    const NAMES: [&str; 7] = [
+        "Default",
+        "Preferred",
+        "Bind",
+        "Interleave",
+        "Local",
+        "PreferredMany",
+        "WeightedInterleave",
+    ];
+    let all = MpolFlags::NAMES.iter().fold(0, |all, (_, flag)| all | flag.0);
+    let plain = mode & !all;
+    let name = usize::try_from(plain).ok().and_then(|plain| NAMES.get(plain));
+    let mut text = name.map_or_else(|| format!("mode {plain}"), |name| (*name).to_owned());
+    let nodes = list::format(nodes.nodes());
+    let flags = MpolFlags::NAMES.iter().filter(|(_, flag)| mode & flag.0 != 0);
+    let words = Some(nodes.as_str()).filter(|nodes| !nodes.is_empty()).into_iter();
+    for word in words.chain(flags.map(|(name, _)| *name)) {
+        text.push(' ');
+        text.push_str(word);
+    }
+    text
 }
 
 /// Flags of a [`MemPolicy`]; in JSON a list of names, `["STATIC_NODES"]`.
@@ -215,6 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_said_with_its_nodes_and_flags() {
+        let both = MpolFlags::STATIC_NODES | MpolFlags::NUMA_BALANCING;
+        let bind = MemPolicy::Bind([0, 1, 3].into());
+        assert_eq!(bind.text(both), "Bind 0-1,3 STATIC_NODES NUMA_BALANCING");
+        assert_eq!(MemPolicy::Local.text(MpolFlags::NONE), "Local");
+        let mems = [1, 2].into();
+        assert_eq!(bind.within(&mems, MpolFlags::NONE).text(MpolFlags::NONE), "Bind 1");
+        assert_eq!(bind.within(&mems, both), bind, "static nodes stay");
+    }
+
+    #[test]
     fn the_kernel_holds_what_was_applied() {
         // The policy is the thread's, so it ends with it.
         let thread = std::thread::spawn(|| {
@@ -228,6 +291,7 @@ mod tests {
                 policy.apply(MpolFlags::STATIC_NODES).unwrap();
                 let expected = (policy.mode() | MpolFlags::STATIC_NODES.0, NodeMask::of([0]));
                 assert_eq!(mempolicy().unwrap(), expected, "{policy:?}");
+                assert_eq!(MemPolicy::held().unwrap(), policy.text(MpolFlags::STATIC_NODES));
             }
             MemPolicy::Local.apply(MpolFlags::NONE).unwrap();
             assert_eq!(mempolicy().unwrap().0, LOCAL);

@@ -13,7 +13,7 @@ pub use cpuset::CpusetSpec;
 pub use error::{ConfigError, WorkTypeValidationError};
 pub use memory::{MemPolicy, MpolFlags};
 pub(crate) use placement::Placement;
-pub(crate) use policy::{PRIORITY_RULE, current as current_policy, lift_deadline};
+pub(crate) use policy::{PRIORITY_RULE, lift_deadline, name as policy_name, slice_of};
 pub use policy::{SchedClass, SchedPolicy};
 
 use crate::work::WorkType;

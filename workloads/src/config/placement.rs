@@ -2,13 +2,10 @@
 //! plain spawn, and by a scenario, which knows the machine and the cgroup.
 
 use super::AffinityIntent;
-use crate::cpuset::mask_of;
 use crate::list;
 use crate::rng::Rng;
 use crate::topology::Topology;
-use rustix::io::Errno;
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::CpuSet;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -36,16 +33,21 @@ impl Placement {
         position / group_size.max(2)
     }
 
-    /// Restricts a worker of group `group`, `None` for the calling thread; a draw is made from
+    /// Whether every worker has one of `cpus` among those that it may get.
+    pub(crate) fn reaches(&self, cpus: &BTreeSet<usize>) -> bool {
+        match self {
+            Self::Inherit => true,
+            Self::Groups(masks) => masks.iter().all(|mask| !mask.is_disjoint(cpus)),
+            // All but those that lie elsewhere may be drawn.
+            Self::Random { from, count } => from.difference(cpus).count() < *count,
+        }
+    }
+
+    /// The CPUs of a worker of group `group`, `None` for those of its parent; a draw is made from
     /// `rng`.
-    pub(crate) fn apply(
-        &self,
-        worker: Option<Pid>,
-        group: usize,
-        rng: &mut Rng,
-    ) -> Result<(), Errno> {
-        let cpus: Vec<usize> = match self {
-            Self::Inherit => return Ok(()),
+    pub(crate) fn cpus(&self, group: usize, rng: &mut Rng) -> Option<Vec<usize>> {
+        Some(match self {
+            Self::Inherit => return None,
             // The kernel refuses the mask of none.
             Self::Groups(masks) => {
                 masks.iter().cycle().nth(group).into_iter().flatten().copied().collect()
@@ -57,8 +59,7 @@ impl Placement {
                 }
                 pool
             }
-        };
-        sched_setaffinity(worker, &mask_of(&cpus))
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::human::HumanTime;
 use crate::supervisor::MAX_PRIORITY;
 use crate::sys::sched::{SchedAttr, get_attr, set_attr, set_attr_of};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, getpriority_process};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -128,6 +128,11 @@ impl SchedPolicy {
         set_attr(self.attr(nice))
     }
 
+    /// As reports have it.
+    pub(crate) fn name(&self) -> String {
+        name(self.attr(0))
+    }
+
     /// The policy as the kernel takes it; `nice` is for the fair ones.
     pub(crate) fn attr(&self, nice: i32) -> SchedAttr {
         let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
@@ -151,19 +156,22 @@ impl SchedPolicy {
     }
 }
 
-/// The calling thread's policy as the kernel reports it: `SCHED_FIFO 50`, `SCHED_OTHER`.
-pub(crate) fn current() -> Result<String, Errno> {
-    get_attr(None).map(name)
-}
-
-/// Makes a process that is SCHED_DEADLINE an ordinary one, and says what it was.
+/// Makes a process that is SCHED_DEADLINE an ordinary one of its nice level, and says what it was.
 pub(crate) fn lift_deadline(pid: Pid) -> Option<String> {
     let attr = get_attr(Some(pid)).ok().filter(|attr| attr.policy == 6)?;
-    set_attr_of(Some(pid), SchedAttr::default()).ok()?;
+    let nice = getpriority_process(Some(pid)).unwrap_or(0);
+    set_attr_of(Some(pid), SchedAttr { nice, ..SchedAttr::default() }).ok()?;
     Some(name(attr))
 }
 
-fn name(attr: SchedAttr) -> String {
+/// The slice of a task of the fair class, where the kernel says it.
+pub(crate) fn slice_of(attr: &SchedAttr) -> Option<u64> {
+    let is_fair = matches!(attr.policy, 0 | 3 | 5 | 7);
+    Some(attr.runtime_ns).filter(|slice_ns| is_fair && *slice_ns > 0)
+}
+
+/// A policy as reports have it: `SCHED_FIFO 50`, `SCHED_OTHER`.
+pub(crate) fn name(attr: SchedAttr) -> String {
     match attr.policy {
         0 => "SCHED_OTHER".into(),
         1 => format!("SCHED_FIFO {}", attr.priority),
@@ -171,7 +179,9 @@ fn name(attr: SchedAttr) -> String {
         3 => "SCHED_BATCH".into(),
         5 => "SCHED_IDLE".into(),
         6 => {
-            format!("SCHED_DEADLINE {}/{}/{} ns", attr.runtime_ns, attr.deadline_ns, attr.period_ns)
+            let SchedAttr { runtime_ns, deadline_ns, period_ns, .. } = attr;
+            let period_ns = if period_ns == 0 { deadline_ns } else { period_ns };
+            format!("SCHED_DEADLINE {runtime_ns}/{deadline_ns}/{period_ns} ns")
         }
         7 => "SCHED_EXT".into(),
         other => format!("policy {other}"),
@@ -184,10 +194,20 @@ mod tests {
 
     #[test]
     fn the_kernel_reports_the_policy_of_the_caller() {
+        let current = || get_attr(None).map(name);
         assert_eq!(current().unwrap(), "SCHED_OTHER");
         // Everybody may become more modest.
-        let policy = || SchedPolicy::Batch.apply(0).and_then(|()| current());
+        let policy = move || SchedPolicy::Batch.apply(0).and_then(|()| current());
         assert_eq!(std::thread::spawn(policy).join().unwrap().unwrap(), "SCHED_BATCH");
+    }
+
+    #[test]
+    fn a_policy_is_called_as_the_kernel_reports_it() {
+        let ms = Duration::from_millis;
+        let deadline =
+            SchedPolicy::Deadline { runtime: ms(1), deadline: ms(5), period: Duration::ZERO };
+        assert_eq!(deadline.name(), "SCHED_DEADLINE 1000000/5000000/5000000 ns");
+        assert_eq!(SchedPolicy::RoundRobin(3).name(), "SCHED_RR 3");
     }
 
     #[test]

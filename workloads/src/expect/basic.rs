@@ -44,24 +44,6 @@ pub(super) fn completed(scenario: &Scenario, reports: &[WorkerReport]) -> Check 
     }
 }
 
-/// Settings that the kernel took, those of workers and those of the run.
-pub(super) fn applied(reports: &[WorkerReport], record: &RunRecord) -> Check {
-    let of_workers = reports.iter().flat_map(|r| &r.not_applied);
-    let of_workers = of_workers.map(|n| format!("{} {}: {}", n.setting, n.wanted, n.error));
-    let refused: Vec<String> = record.not_applied.iter().cloned().chain(of_workers).collect();
-    let detail = match refused.first() {
-        Some(first) => format!("refused by the kernel: {first}"),
-        None => "settings that the kernel refused".into(),
-    };
-    Check {
-        outcome: if refused.is_empty() { Outcome::Pass } else { Outcome::Fail },
-        measured: Some(float(refused.len() as u64)),
-        bound: Some(0.0),
-        workers: indices(reports, |r| !r.not_applied.is_empty()),
-        ..Check::new("applied", "settings", &detail)
-    }
-}
-
 pub(super) fn iterations(part: &Part<'_>, _: f64) -> Vec<Reading> {
     // User code may count work only.
     let done = |w: &Account<'_>| if w.iterations == 0 { w.work_units } else { w.iterations };

@@ -29,8 +29,13 @@ pub struct Expect {
     pub progress: bool,
     /// Every worker ends its loop by itself, after its iterations if they are given.
     pub completed: bool,
-    /// The kernel accepts every policy, affinity, id and control file that the scenario asks for.
+    /// The kernel accepts every policy, affinity, id and control file that the scenario asks for,
+    /// and holds CPUs, policy, nice level, slice and memory policy of each worker to its end.
     pub applied: bool,
+    /// A worker may lose its affinity when the last of its CPUs goes off line, as kernels have it:
+    /// `applied` does not look at the CPUs of such workers then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hotplug_unpins: bool,
     /// The kernel does not complain on its console.
     pub no_splat: bool,
     /// Workers keep to the CPUs of their cgroups, in every step; only where a cgroup has CPUs of
@@ -160,6 +165,7 @@ impl Default for Expect {
         Self {
             completed: true,
             applied: true,
+            hotplug_unpins: false,
             no_splat: true,
             isolation: true,
             ..Self::of_step(&StepExpect::default())
@@ -196,6 +202,7 @@ impl Expect {
             progress: step.progress,
             completed: false,
             applied: false,
+            hotplug_unpins: false,
             no_splat: false,
             isolation: step.isolation.unwrap_or(false),
             wake_p99: step.wake_p99,

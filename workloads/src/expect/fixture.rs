@@ -2,6 +2,7 @@
 
 use super::{Check, Outcome, judge};
 use crate::clock::to_ns;
+use crate::list;
 use crate::plan::{Plan, Scene};
 use crate::report::{StepReport, WorkerReport};
 use crate::run::{CgroupUse, RunRecord, StepRecord};
@@ -116,6 +117,7 @@ fn worker(plan: &Plan, index: usize, group_idx: usize) -> WorkerReport {
         ..StepReport::default()
     };
     WorkerReport {
+        cpus_allowed: Some(list::format(plan.endings[crew].cpus.iter().copied())),
         index,
         group_idx,
         completed: true,

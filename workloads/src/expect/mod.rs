@@ -8,6 +8,7 @@ mod part;
 mod rules;
 
 mod basic;
+mod held;
 mod latency;
 mod place;
 mod quota;
@@ -42,7 +43,7 @@ pub fn judge(
     let expect = &scenario.expect;
     let mut checks = vec![basic::cpu_accounting(reports, record, plan.topology.cpus().len())];
     checks.extend(expect.completed.then(|| basic::completed(scenario, reports)));
-    checks.extend(expect.applied.then(|| basic::applied(reports, record)));
+    checks.extend(expect.applied.then(|| held::applied(scenario, plan, record, reports)));
     let run = Part::of_run(plan, record, reports);
     // In a run with steps each of them is looked at by itself.
     let isolation = expect.isolation && plan.steps.is_empty();

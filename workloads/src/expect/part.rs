@@ -4,7 +4,7 @@
 use super::check::{Reading, float};
 use super::demand::is_in;
 use crate::histogram::LatencySummary;
-use crate::plan::{Action, Crew, Plan, PlannedStep, Scene};
+use crate::plan::{Action, Plan, PlannedStep, Scene};
 use crate::report::{Latency, StepReport, WorkerReport};
 use crate::run::{CgroupUse, RunRecord, StepRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -250,7 +250,7 @@ impl<'a> Account<'a> {
     fn of_run(plan: &Plan, report: &'a WorkerReport) -> Self {
         Self {
             report,
-            crew: crew_of(plan, report.index),
+            crew: plan.crew_of(report.index),
             wall_time_ns: report.wall_time_ns,
             iterations: report.iterations,
             work_units: report.work_units,
@@ -273,7 +273,7 @@ impl<'a> Account<'a> {
         };
         Self {
             report,
-            crew: crew_of(plan, report.index),
+            crew: plan.crew_of(report.index),
             wall_time_ns: step.wall_time_ns,
             iterations: step.iterations,
             work_units: step.work_units,
@@ -333,10 +333,4 @@ pub(super) fn is_frozen(scene: &Scene, path: &str) -> bool {
 /// `step NAME`; steps without a name are called `step 0` already.
 pub(super) fn titled(name: &str) -> String {
     if name.starts_with("step ") { name.to_owned() } else { format!("step {name}") }
-}
-
-/// The crew of a worker; they are in the order of their workers.
-fn crew_of(plan: &Plan, worker: usize) -> usize {
-    let after = plan.crews.partition_point(|crew: &Crew| crew.first_worker <= worker);
-    after.saturating_sub(1)
 }

@@ -7,6 +7,8 @@ use super::{Identity, Post, prologue};
 use crate::clock::{monotonic_ns, to_ns, to_timespec};
 use crate::report::WorkerReport;
 use crate::rng::Rng;
+use crate::settings::{self, Asked};
+use crate::sys::sched::get_attr;
 use crate::work::Finish;
 use crate::worker::{Seat, Worker};
 use rustix::process::getpid;
@@ -29,27 +31,36 @@ pub(super) fn live(post: &Post, pipe: OwnedFd, host: Host) -> bool {
     outbox::open(pipe, &identity, host);
     let seat = post.seat();
     seat.slot.tid.store(own_tid(), Relaxed);
-    let not_applied = prologue::apply(post);
+    let (asked, not_applied) = prologue::apply(post);
     if let Some(parent) = parent {
         die_with(parent);
     }
     seat.fault_in();
-    let mut worker = Worker::new(seat);
+    let mut worker = Worker::new(seat, asked.clone());
     if !outbox::say_ready() {
         return false;
     }
     pass_gate(&seat);
     worker.begin(stagger(post));
     let finish = post.work().run(&mut worker);
+    let left_early = !seat.control.stop.load(Acquire);
     let mut report = match finish {
-        // User code says by `failed` that it could not go on, as the other types do.
-        Finish::Reported(report) => WorkerReport { completed: report.failed.is_none(), ..*report },
+        Finish::Reported(report) => of_user_code(*report, &asked, &seat),
         Finish::Done => WorkerReport { completed: true, ..worker.finish() },
         Finish::Failed(why) => WorkerReport { failed: Some(why), ..worker.finish() },
     };
+    report.left_early = left_early;
     // The loop may have changed settings too; those of the prologue came first.
     report.not_applied.splice(0..0, not_applied);
     outbox::send(&identify(report, &identity))
+}
+
+/// A report of the user's, with the settings that it says nothing of. By `failed` it says that it
+/// could not go on, as the other types do.
+fn of_user_code(report: WorkerReport, asked: &Asked, seat: &Seat<'_>) -> WorkerReport {
+    let mut report = WorkerReport { completed: report.failed.is_none(), ..report };
+    settings::fill_in(&mut report, get_attr(None), asked, seat.slot);
+    report
 }
 
 /// The report of a worker that could not be given a place to live.

@@ -5,6 +5,7 @@ use super::outbox::READY;
 use super::{Identity, Post};
 use crate::config::lift_deadline;
 use crate::report::{ExitInfo, WorkerReport};
+use crate::settings::SCHED_POLICY;
 use crate::sys::process::{INTERRUPT, interrupt_member};
 use crate::sys::shared::Slot;
 use rustix::event::epoll;
@@ -142,6 +143,10 @@ pub(super) struct Member {
     ended: bool,
     /// The SCHED_DEADLINE policy that the stop ended.
     lifted: Option<String>,
+    /// The CPU with which the last of those went off line that it asks for.
+    pub(super) unplugged_cpu: Option<usize>,
+    /// How often its CPUs had to be set again.
+    pub(super) affinity_set_again: u64,
 }
 
 impl Member {
@@ -155,6 +160,8 @@ impl Member {
             closed: false,
             ended: false,
             lifted: None,
+            unplugged_cpu: None,
+            affinity_set_again: 0,
         })
     }
 
@@ -254,7 +261,12 @@ impl Member {
     /// The worker's own report, or one that says how it died with what it last published.
     pub(super) fn report(&mut self, slot: &Slot, processes: &[Process]) -> WorkerReport {
         if let Some(mut report) = self.parsed() {
-            report.sched_policy = self.lifted.take().or(report.sched_policy);
+            if let Some(policy) = self.lifted.take() {
+                report.not_held.retain(|s| s.setting != SCHED_POLICY || s.asked != policy);
+                report.sched_policy = Some(policy);
+            }
+            report.unplugged_cpu = self.unplugged_cpu;
+            report.affinity_set_again = self.affinity_set_again;
             return report;
         }
         let (pid, end) = match self.home {

@@ -217,6 +217,8 @@ struct Common {
     first_worker: usize,
     lines: Shared<Line>,
     options: SpawnOptions,
+    /// The CPUs of this process, where they are not all that are on line.
+    inherited: Option<Vec<usize>>,
     sets: Vec<Set>,
 }
 

@@ -5,6 +5,8 @@ use super::host::{self, Leader, Recruit};
 use super::member::{Home, Member, Process, token_of_member, token_of_process, watch};
 use super::{Common, Files, Muster, Post, Set, SpawnError, SpawnOptions, WorkloadHandle};
 use crate::config::{CloneMode, ConfigError, WorkSpec, WorkloadConfig};
+use crate::cpuset::held_cpus;
+use crate::list;
 use crate::plan::PlannedSet;
 use crate::sys::process::{Fork, fork, interrupt_blocking_calls};
 use crate::sys::shared::Shared;
@@ -81,6 +83,7 @@ impl WorkloadHandle {
             phases: Shared::new(muster.phases).map_err(|e| memory(e, "phase times"))?,
             first_worker: muster.first_worker,
             options: muster.options.clone(),
+            inherited: inherited(),
             sets,
         };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
@@ -292,6 +295,14 @@ fn sets(muster: &Muster<'_>) -> Result<Vec<Set>, SpawnError> {
         });
     }
     Ok(sets)
+}
+
+/// The CPUs of this process, which its children begin with, unless they are all that are on line.
+fn inherited() -> Option<Vec<usize>> {
+    let own = held_cpus(None).ok()?;
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    let online = list::parse(online.trim()).ok()?;
+    (!online.iter().eq(&own)).then_some(own)
 }
 
 /// At most three descriptors a worker are open in the parent (those of a thread) beside the

@@ -5,11 +5,15 @@ use super::member::Home;
 use super::{SpawnError, WorkloadHandle};
 use crate::clock;
 use crate::config::Placement;
+use crate::cpuset::{held_cpus, keep_to};
+use crate::list;
 use crate::rng::Rng;
 use crate::run::Subject;
+use crate::sys::shared::Slot;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -60,23 +64,51 @@ impl WorkloadHandle {
     }
 
     /// Where the workers of one of its sets may run from now on. One that has ended is left out.
-    pub(crate) fn set_affinity(&self, set: usize, placement: &Placement) -> Result<(), String> {
-        let Some(set) = self.common.sets.get(set) else { return Ok(()) };
-        for index in set.workers.clone() {
-            let Some(tid) = Pid::from_raw(self.common.slots[index].tid.load(Relaxed)) else {
+    pub(crate) fn set_affinity(&mut self, set: usize, placement: &Placement) -> Result<(), String> {
+        let common = &self.common;
+        let Some(set) = common.sets.get(set) else { return Ok(()) };
+        for member in &mut self.members {
+            let index = member.index() - common.first_worker;
+            if !set.workers.contains(&index) {
                 continue;
-            };
-            let mut rng =
-                Rng::for_worker(self.common.options.seed, self.common.first_worker + index);
-            let group = set.placed_group(index);
-            match placement.apply(Some(tid), group, &mut rng) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(errno) => {
-                    return Err(format!("sched_setaffinity({tid:?}, {placement}) failed: {errno}"));
+            }
+            let mut rng = Rng::for_worker(common.options.seed, member.index());
+            let Some(cpus) = placement.cpus(set.placed_group(index), &mut rng) else { continue };
+            let slot = &common.slots[index];
+            slot.ask(&cpus);
+            member.unplugged_cpu = None;
+            set_cpus(slot, &cpus)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the CPUs again that workers ask for, where the kernel holds others: before Linux 6.2 it
+    /// forgets them when a task comes into another cgroup or its cpuset changes. `pool` are the CPUs
+    /// of their cgroup, which changed because the CPU `plugged` went off or on line, if one did.
+    /// A worker all of whose CPUs went off line is left as the kernel leaves it. What is refused
+    /// shows at the end of the worker.
+    pub(crate) fn keep_affinities(&mut self, pool: &BTreeSet<usize>, plugged: Option<usize>) {
+        let common = &self.common;
+        // These choose their CPUs themselves and come back to what they are asked for at the end.
+        let choose = |index| {
+            common.sets.iter().any(|set| set.workers.contains(&index) && set.needs.chooses_cpus)
+        };
+        for member in &mut self.members {
+            let index = member.index() - common.first_worker;
+            let slot = &common.slots[index];
+            let Some(asked) = slot.asked().filter(|_| !choose(index)) else { continue };
+            let left: Vec<usize> = asked.iter().copied().filter(|cpu| pool.contains(cpu)).collect();
+            if left.is_empty() {
+                member.unplugged_cpu = plugged.or(member.unplugged_cpu);
+            } else if plugged.is_none() || member.unplugged_cpu.is_none() {
+                member.unplugged_cpu = None;
+                let tid = Pid::from_raw(slot.tid.load(Relaxed));
+                let forgotten = tid.is_some() && held_cpus(tid).is_ok_and(|held| held != left);
+                if forgotten && set_cpus(slot, &asked).is_ok() {
+                    member.affinity_set_again += 1;
                 }
             }
         }
-        Ok(())
     }
 
     /// Waits for news of any worker of any of `handles`, at most `timeout`, and takes it; what is
@@ -100,5 +132,17 @@ impl WorkloadHandle {
         drop(fds);
         let mut spoken = handles.iter_mut().zip(news).filter(|(_, news)| *news);
         spoken.try_for_each(|(handle, _)| handle.poll(Duration::ZERO))
+    }
+}
+
+/// Keeps the worker of `slot` to `cpus`, unless it has not begun or has ended.
+fn set_cpus(slot: &Slot, cpus: &[usize]) -> Result<(), String> {
+    let Some(tid) = Pid::from_raw(slot.tid.load(Relaxed)) else { return Ok(()) };
+    match keep_to(Some(tid), cpus) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => {
+            let cpus = list::format(cpus.iter().copied());
+            Err(format!("sched_setaffinity({}, {cpus}) failed: {errno}", tid.as_raw_nonzero()))
+        }
     }
 }

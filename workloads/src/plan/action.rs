@@ -2,6 +2,7 @@
 
 use crate::config::Placement;
 use crate::scenario::SchedulerChoice;
+use std::collections::BTreeSet;
 
 /// One thing to do. Crews and steps are named by their index in the plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,13 @@ pub(crate) enum Action {
         crew: usize,
         set: usize,
         placement: Placement,
+    },
+    /// The CPUs of a crew's cgroup are these now, because it came there, they changed, or the CPU
+    /// `plugged` went off or on line: whoever the kernel let forget its own gets them again.
+    Keep {
+        crew: usize,
+        cpus: BTreeSet<usize>,
+        plugged: Option<usize>,
     },
     /// Takes a CPU on or off line.
     Cpu {

@@ -1,8 +1,9 @@
 //! Workers that are started together in one cgroup. Made by `State`, started by `run`.
 
-use super::state::State;
+use super::state::{State, listed};
 use crate::config::{
-    CloneMode, ConfigError, Placement, WorkSpec, WorkloadConfig, check_containers, place_of_set,
+    CloneMode, ConfigError, MpolFlags, Placement, WorkSpec, WorkloadConfig, check_containers,
+    place_of_set,
 };
 use crate::scenario::CgroupDef;
 use std::collections::BTreeSet;
@@ -85,7 +86,7 @@ impl State {
         let mut sets = Vec::with_capacity(specs.len());
         for (at, spec) in specs.into_iter().enumerate() {
             let group_idx = self.sets;
-            let planned = self.plan_set(group_idx, spec, &pool, clone_mode);
+            let planned = self.plan_set(group_idx, spec, cgroup, &pool, clone_mode);
             sets.push(planned.map_err(|e| e.below(&place(at)))?);
             self.sets += 1;
         }
@@ -108,6 +109,7 @@ impl State {
         &self,
         group_idx: usize,
         spec: WorkSpec,
+        cgroup: &str,
         pool: &BTreeSet<usize>,
         clone_mode: CloneMode,
     ) -> Result<PlannedSet, ConfigError> {
@@ -117,12 +119,13 @@ impl State {
             .affinity
             .place(Some(pool), Some(&self.topology))
             .map_err(|why| ConfigError::new("affinity", why))?;
-        self.check_nodes(&spec, pool)?;
+        self.check_nodes(&spec, &placement, pool)?;
+        self.check_memory(&spec, cgroup)?;
         Ok(PlannedSet { group_idx, spec, placement })
     }
 
-    /// Nodes that a set names must be there, and have some of its CPUs.
-    fn check_nodes(&self, spec: &WorkSpec, pool: &BTreeSet<usize>) -> Result<(), ConfigError> {
+    /// Nodes whose memory a set names must be there, and its cgroup must have one of them.
+    fn check_memory(&self, spec: &WorkSpec, cgroup: &str) -> Result<(), ConfigError> {
         let with_memory = self.topology.memory_nodes();
         if let Some(node) =
             spec.mem_policy.named_nodes().into_iter().find(|n| !with_memory.contains(n))
@@ -133,9 +136,30 @@ impl State {
             );
             return Err(ConfigError::new("mem_policy", why));
         }
+        let named = spec.mem_policy.named_nodes();
+        let relative = spec.mpol_flags.contains(MpolFlags::RELATIVE_NODES);
+        match self.effective_mems(cgroup).filter(|mems| named.is_disjoint(mems)) {
+            Some(mems) if !named.is_empty() && !relative => {
+                let (named, mems) = (listed(&named), listed(&mems));
+                let why =
+                    format!("names NUMA nodes {named}, and its cgroup has memory of {mems} only");
+                Err(ConfigError::new("mem_policy", why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The node of a set must have some of the CPUs that each of its workers asks for.
+    fn check_nodes(
+        &self,
+        spec: &WorkSpec,
+        placement: &Placement,
+        pool: &BTreeSet<usize>,
+    ) -> Result<(), ConfigError> {
         let Some(node) = spec.numa_node else { return Ok(()) };
         let nodes = self.topology.nodes();
-        if nodes.get(node as usize).is_none_or(|cpus| cpus.is_disjoint(pool)) {
+        let there = nodes.get(node as usize);
+        if there.is_none_or(|cpus| cpus.is_disjoint(pool) || !placement.reaches(cpus)) {
             let why = format!(
                 "is {node}, which has none of the set's CPUs; the machine is\n{}",
                 self.topology

@@ -4,6 +4,7 @@
 
 mod action;
 mod crew;
+mod ending;
 mod ops;
 mod state;
 mod steps;
@@ -12,6 +13,7 @@ mod text;
 pub(crate) use action::Action;
 pub(crate) use crew::ROOT;
 pub use crew::{Crew, PlannedSet};
+pub(crate) use ending::Ending;
 pub(crate) use state::above;
 pub use state::{PlannedCgroup, Scene};
 pub use steps::{PlannedOp, PlannedStep, Round};
@@ -42,6 +44,8 @@ pub struct Plan {
     pub opening: Scene,
     /// Steps in order; none is one state from beginning to end.
     pub steps: Vec<PlannedStep>,
+    /// What holds for each crew when it is told to stop.
+    pub(crate) endings: Vec<Ending>,
 }
 
 impl Scenario {
@@ -51,7 +55,7 @@ impl Scenario {
         let mut setup = Vec::new();
         if let Some(workload) = &self.workload {
             let crew = state.root_crew(workload).map_err(|e| e.below("workload."))?;
-            setup.push(Action::Start(crew));
+            setup.extend(state.start(crew));
         }
         // Parents first; workers are numbered in the order of the file.
         let mut by_depth: Vec<usize> = (0..self.cgroups.len()).collect();
@@ -63,12 +67,14 @@ impl Scenario {
         }
         for (at, def) in self.cgroups.iter().enumerate() {
             let crew = state.cgroup_crew(def).map_err(|e| e.below(&place(at)))?;
-            setup.extend(crew.map(Action::Start));
+            setup.extend(crew.into_iter().flat_map(|crew| state.start(crew)));
         }
         let opening = state.scene();
         let steps = steps::plan(self, &mut state)?;
         self.check_crews(&state)?;
-        Ok(Plan { topology: topology.clone(), crews: state.crews, setup, opening, steps })
+        let topology = topology.clone();
+        let (endings, crews) = (state.endings(), state.crews);
+        Ok(Plan { topology, crews, setup, opening, steps, endings })
     }
 
     fn check_crews(&self, state: &State) -> Result<(), ConfigError> {
@@ -89,6 +95,11 @@ impl Plan {
     /// How many workers there are in all, and so how many reports.
     pub fn total_workers(&self) -> usize {
         self.crews.last().map_or(0, |crew| crew.first_worker + crew.workers())
+    }
+
+    /// The crew of a worker; they are in the order of their workers.
+    pub(crate) fn crew_of(&self, worker: usize) -> usize {
+        self.crews.partition_point(|crew| crew.first_worker <= worker).saturating_sub(1)
     }
 
     /// The controllers that the scenario needs, by their names in `cgroup.controllers`.
@@ -116,6 +127,11 @@ impl Plan {
     /// How often a step starts a sched_ext scheduler.
     pub fn scheduler_starts(&self) -> usize {
         self.actions().filter(|action| matches!(action, Action::Scheduler(Some(_)))).count()
+    }
+
+    /// Whether the kernel may give fair tasks another slice on the way.
+    pub(crate) fn changes_slices(&self) -> bool {
+        self.actions().any(|action| matches!(action, Action::Cpu { .. } | Action::Knob { .. }))
     }
 
     fn actions(&self) -> impl Iterator<Item = &Action> {

@@ -25,10 +25,15 @@ fn refuse<T>(field: &str, why: impl Into<String>) -> Result<T, ConfigError> {
 impl State {
     /// Does `op` to the state. The error's path is within the operation.
     pub(super) fn apply(&mut self, op: &Op) -> Done {
+        self.keeping(op, |state| state.change(op))
+    }
+
+    fn change(&mut self, op: &Op) -> Done {
         match op {
             Op::AddCgroup(def) => {
                 let mut actions = self.add_cgroup(def)?;
-                actions.extend(self.cgroup_crew(def)?.map(Action::Start));
+                let crew = self.cgroup_crew(def)?;
+                actions.extend(crew.into_iter().flat_map(|crew| self.start(crew)));
                 Ok(actions)
             }
             Op::RemoveCgroup(path) => self.remove(path),
@@ -104,6 +109,7 @@ impl State {
 
     fn stop(&mut self, crews: Vec<usize>) -> Action {
         for crew in &crews {
+            self.end(*crew);
             self.whereabouts[*crew] = None;
         }
         Action::Stop(crews)
@@ -224,7 +230,7 @@ impl State {
         }
         let work = WorkSpec { num_workers: work.num_or_one(), ..work.clone() };
         let crew = self.recruit(path, vec![work], CloneMode::Fork, |_| "work.".into())?;
-        Ok(vec![Action::Start(crew)])
+        Ok(self.start(crew))
     }
 
     fn move_all(&mut self, from: &str, to: &str) -> Done {
@@ -254,6 +260,7 @@ impl State {
         let placement = affinity
             .place(Some(&pool), Some(&self.topology))
             .map_err(|why| ConfigError::new("affinity", why))?;
+        self.unsteady.extend(&crews);
         let mut actions = Vec::new();
         for crew in crews {
             for set in 0..self.crews[crew].sets.len() {

@@ -4,6 +4,7 @@
 use super::MAX_CGROUPS;
 use super::action::Action;
 use super::crew::{Crew, ROOT};
+use super::ending::Ending;
 use crate::config::{ConfigError, Placement};
 use crate::list;
 use crate::scenario::{CgroupDef, CpuKnobs};
@@ -57,6 +58,10 @@ pub(super) struct State {
     pub(super) affinities: BTreeMap<(usize, usize), Placement>,
     pub(super) sets: usize,
     pub(super) workers: usize,
+    /// Crews for which the kernel is to hold something else than at their beginning.
+    pub(super) unsteady: BTreeSet<usize>,
+    /// How crews ended, those that have.
+    pub(super) ended: BTreeMap<usize, Ending>,
 }
 
 /// The paths above `path`, the root left out, the nearest first.
@@ -80,6 +85,8 @@ impl State {
             affinities: BTreeMap::new(),
             sets: 0,
             workers: 0,
+            unsteady: BTreeSet::new(),
+            ended: BTreeMap::new(),
         }
     }
 
@@ -162,6 +169,13 @@ impl State {
         let left: BTreeSet<usize> =
             own.map(|own| own.intersection(&pool).copied().collect()).unwrap_or_default();
         if left.is_empty() { pool } else { left }
+    }
+
+    /// The NUMA nodes that tasks of a cgroup may take memory from; `None` where nobody said so.
+    pub(super) fn effective_mems(&self, path: &str) -> Option<BTreeSet<usize>> {
+        let own = |path: &str| self.cgroups.get(path)?.mems.clone();
+        let all = std::iter::once(path).chain(above(path)).filter_map(own);
+        all.reduce(|inner, outer| if inner.is_disjoint(&outer) { outer } else { &inner & &outer })
     }
 
     /// Whether workers are in this very cgroup.

@@ -161,7 +161,8 @@ impl Planner<'_> {
             let dot = if error.path.is_empty() || error.path.starts_with('[') { "" } else { "." };
             error.below(&format!("{place}.{}{dot}", op.name()))
         })?;
-        self.actions += actions.len().max(1);
+        let kept = |action: &&Action| matches!(action, Action::Keep { .. });
+        self.actions += (actions.len() - actions.iter().filter(kept).count()).max(1);
         if self.actions > MAX_ACTIONS {
             let why = format!("makes more than {MAX_ACTIONS} changes; loop less often");
             return Err(ConfigError::new(place, why));

@@ -85,6 +85,17 @@ fn what_cannot_work_is_refused_with_its_path() {
         (r#"{"workload":{"affinity":{"Exact":[4]}}}"#, "workload.affinity"),
         (r#"{"workload":{"affinity":"SmtSiblingPair"}}"#, "workload.affinity"),
         (r#"{"workload":{"numa_node":2}}"#, "workload.numa_node is 2"),
+        // A worker for which nothing would be left, and one whose memory could come from nowhere.
+        (r#"{"workload":{"numa_node":1,"affinity":{"Exact":[0]}}}"#, "workload.numa_node is 1"),
+        (
+            r#"{"workload":{"numa_node":0,
+                "affinity":{"RandomSubset":{"from":[1,2,3],"count":2}}}}"#,
+            "workload.numa_node is 0",
+        ),
+        (
+            r#"{"cgroups":[{"name":"a","mems":[1],"works":[{"mem_policy":{"Bind":[0]}}]}]}"#,
+            "cgroups[0].works[0].mem_policy names NUMA nodes 0, and its cgroup has memory of 1",
+        ),
         (
             r#"{"workload":{"clone_mode":"Thread"},"cgroups":[{"name":"a","works":[{}]}]}"#,
             "workload.clone_mode is Thread",
@@ -94,6 +105,36 @@ fn what_cannot_work_is_refused_with_its_path() {
         let text = refusal(json);
         assert!(text.starts_with(path), "{json}: {text}");
     }
+}
+
+#[test]
+fn whoever_a_change_makes_the_kernel_forget_is_kept_after_it_and_ends_as_the_last_one_says() {
+    let plan = planned(
+        r#"{"workload":{},"cgroups":[{"name":"a","works":[{}]},{"name":"b","cpuset":{"Exact":[0]}},
+            {"name":"c","works":[{}]}],
+        "steps":[{"hold":{"Time":"1s"},"ops":[{"SetCpu":{"cgroup":"a","cpu":{"weight":1}}},
+            {"SetCpuset":{"cgroup":"a","cpus":{"Exact":[2,3]}}},
+            {"SetCpuset":{"cgroup":"a","cpus":{"Exact":[2,3]}}},
+            {"CpuOffline":3},{"MoveAllTasks":{"from":"a","to":"b"}},{"Stop":"c"}]}]}"#,
+    )
+    .unwrap();
+    let kept = |actions: &[Action]| -> Vec<String> {
+        let kept = actions.iter().filter_map(|action| match action {
+            Action::Keep { crew, cpus, plugged } => {
+                Some(format!("{crew}: {} {plugged:?}", state::listed(cpus)))
+            }
+            _ => None,
+        });
+        kept.collect()
+    };
+    assert_eq!(kept(&plan.setup), ["0: 0-3 None", "1: 0-3 None", "2: 0-3 None"]);
+    let of_ops = plan.steps[0].rounds[0].ops.iter().map(|op| kept(&op.actions).join(", "));
+    let expected =
+        ["", "1: 2-3 None", "", "0: 0-2 Some(3), 1: 2 Some(3), 2: 0-2 Some(3)", "1: 0 None", ""];
+    assert_eq!(of_ops.collect::<Vec<_>>(), expected);
+    let endings = plan.endings.iter().map(|e| state::listed(&e.cpus)).collect::<Vec<_>>();
+    assert_eq!(endings, ["0-2", "0", "0-2"]);
+    assert!(plan.endings.iter().all(|ending| !ending.steady));
 }
 
 #[test]

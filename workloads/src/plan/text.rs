@@ -27,6 +27,8 @@ impl Plan {
                 let set = self.crews[*crew].sets[*set].group_idx;
                 format!("set {set} may use CPUs {placement}")
             }
+            // It changes nothing that anybody should hold.
+            Action::Keep { .. } => return Vec::new(),
             Action::Cpu { id, online } => {
                 format!("CPU {id} goes {}", if *online { "on line" } else { "off line" })
             }

@@ -142,8 +142,14 @@ impl<'a> Stage<'a> {
             }
             Action::Move { from, to, crews } => self.move_all(from, to, crews),
             Action::Affinity { crew, set, placement } => {
-                let crew = self.crews.get(*crew).and_then(Option::as_ref);
+                let crew = self.crews.get_mut(*crew).and_then(Option::as_mut);
                 crew.map_or(Ok(()), |crew| crew.handle.set_affinity(*set, placement))
+            }
+            Action::Keep { crew, cpus, plugged } => {
+                if let Some(crew) = self.crews.get_mut(*crew).and_then(Option::as_mut) {
+                    crew.handle.keep_affinities(cpus, *plugged);
+                }
+                Ok(())
             }
             Action::Cpu { id, online } => self.set_online(*id, *online),
             Action::Knob { path, value } => write_file(path, value),
@@ -223,6 +229,9 @@ impl<'a> Stage<'a> {
             self.offline.retain(|cpu| *cpu != id)
         } else {
             self.offline.push(id)
+        }
+        if let (Some(path), Some(cgroups)) = (self.paths.keys().next(), &self.cgroups) {
+            cgroups.wait_for_cpusets(path);
         }
         Ok(())
     }

@@ -106,7 +106,8 @@ pub enum Op {
         /// Where to.
         to: String,
     },
-    /// Changes the affinity of all workers in a cgroup.
+    /// Changes the affinity of all workers in a cgroup; it takes the place of `affinity` and of
+    /// `numa_node`.
     SetAffinity {
         /// Whose.
         #[serde(default = "root")]

@@ -24,6 +24,11 @@ impl NodeMask {
         mask
     }
 
+    /// The nodes in it, in order.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = usize> {
+        (0..MAX_NODES).filter(|node| self.0[node / WORD_BITS] >> (node % WORD_BITS) & 1 == 1)
+    }
+
     pub(super) fn as_ptr(&self) -> *const u64 {
         self.0.as_ptr()
     }
@@ -40,7 +45,6 @@ pub(crate) fn set_mempolicy(mode: u32, nodes: &NodeMask) -> Result<(), Errno> {
 }
 
 /// Mode with its flags, and nodes, of the calling thread's policy.
-#[cfg(test)]
 pub(crate) fn mempolicy() -> Result<(u32, NodeMask), Errno> {
     let (mut mode, mut nodes) = (0_i32, NodeMask::default());
     let mask = nodes.0.as_mut_ptr();

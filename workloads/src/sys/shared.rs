@@ -3,8 +3,10 @@
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::thread::CpuSet;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 
 /// What the parent tells every worker. One cache line, written rarely and read every iteration.
@@ -28,6 +30,32 @@ pub(crate) struct Slot {
     pub(crate) work_units: AtomicU64,
     /// Thread id of the worker, 0 before it has begun.
     pub(crate) tid: AtomicI32,
+    /// The CPUs that it is to run on, a bit each; none for a worker that may run anywhere.
+    pub(crate) asked: [AtomicU64; MASK_WORDS],
+}
+
+/// Words of a mask of [`CpuSet::MAX_CPU`] CPUs.
+const MASK_WORDS: usize = CpuSet::MAX_CPU / u64::BITS as usize;
+
+impl Slot {
+    /// The worker is to run on these CPUs.
+    pub(crate) fn ask(&self, cpus: &[usize]) {
+        let bits = u64::BITS as usize;
+        for (at, word) in self.asked.iter().enumerate() {
+            let of_word = cpus.iter().filter(|cpu| **cpu / bits == at);
+            word.store(of_word.fold(0, |word, cpu| word | 1 << (cpu % bits)), Relaxed);
+        }
+    }
+
+    /// The CPUs that it is to run on; `None` for a worker that may run anywhere.
+    pub(crate) fn asked(&self) -> Option<Vec<usize>> {
+        let bits = u64::BITS as usize;
+        if self.asked.iter().all(|word| word.load(Relaxed) == 0) {
+            return None;
+        }
+        let is_set = |cpu: &usize| self.asked[cpu / bits].load(Relaxed) >> (cpu % bits) & 1 == 1;
+        Some((0..CpuSet::MAX_CPU).filter(is_set).collect())
+    }
 }
 
 /// One cache line of a group's memory.
@@ -57,7 +85,7 @@ pub(crate) struct Phase {
 pub(crate) unsafe trait Shareable {}
 // SAFETY: four atomics, each valid when zero.
 unsafe impl Shareable for Control {}
-// SAFETY: three atomics, each valid when zero.
+// SAFETY: atomics and an array of them, each valid when zero.
 unsafe impl Shareable for Slot {}
 // SAFETY: three atomics, each valid when zero.
 unsafe impl Shareable for Line {}
@@ -108,6 +136,21 @@ impl<T: Shareable> Drop for Shared<T> {
             // SAFETY: exactly the range that `new` mapped, and no borrow outlives `self`.
             let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len * size_of::<T>()) };
             debug_assert!(unmapped.is_ok(), "munmap of our own mapping");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_knows_which_cpus_were_asked_for() {
+        let slots = Shared::<Slot>::new(1).unwrap();
+        assert_eq!(slots[0].asked(), None);
+        for cpus in [vec![0], vec![1, 63, 64, 1023], vec![65]] {
+            slots[0].ask(&cpus);
+            assert_eq!(slots[0].asked(), Some(cpus));
         }
     }
 }

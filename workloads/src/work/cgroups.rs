@@ -4,6 +4,7 @@ use super::catalogue::params::CgroupChurn;
 use super::reference::{Documented, Facts};
 use super::{Finish, Needs, Rules, Work};
 use crate::cgroup::own_dir;
+use crate::cpuset::{held_cpus, keep_to};
 use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::fs::{Mode, OFlags, mkdir, open, rmdir};
@@ -49,6 +50,7 @@ impl Work for CgroupChurn {
             Ok(round_trip) => round_trip,
             Err(why) => return Finish::Failed(format!("no cgroups to go round: {why}")),
         };
+        let mut kernel_keeps = false;
         for round in 0_usize.. {
             if !w.next() {
                 break;
@@ -61,6 +63,7 @@ impl Work for CgroupChurn {
                 Ok(()) => {}
                 Err(errno) => w.error("write(cgroup.procs)", errno),
             }
+            kernel_keeps = kernel_keeps || keep_cpus(w);
             w.spin(STEPS);
             if !w.sleep_for(Duration::from_millis(self.cycle_ms)) {
                 break;
@@ -69,8 +72,20 @@ impl Work for CgroupChurn {
         for (op, errno) in round_trip.leave() {
             w.error(op, errno);
         }
+        keep_cpus(w);
         Finish::Done
     }
+}
+
+/// Sets the CPUs again that the worker is to have; whether the kernel had kept them. Before Linux
+/// 6.2 it forgets them with each move.
+fn keep_cpus(w: &mut Worker<'_>) -> bool {
+    let Some(asked) = w.asked_cpus() else { return false };
+    let kept = held_cpus(None).is_ok_and(|held| held == asked);
+    if !kept && let Err(errno) = keep_to(None, &asked) {
+        w.error("sched_setaffinity", errno);
+    }
+    kept
 }
 
 /// The worker's cgroups. Dropped, it goes back to where it began and removes them.

@@ -49,6 +49,9 @@ impl Work for NiceSweep {
             Err(errno) => return Finish::Failed(format!("getpriority failed: {errno}")),
         };
         let sweep = Sweep::permitted(former.value);
+        if matches!(sweep, Sweep::Climb(_)) {
+            w.give_up_nice();
+        }
         let mut round = 0;
         while w.next() {
             w.spin(NICE_STEPS);
@@ -121,11 +124,11 @@ impl Documented for AffinityChurn {
 
 impl Work for AffinityChurn {
     fn needs(&self) -> Needs {
-        Needs { restless: true, ..Needs::default() }
+        Needs { restless: true, chooses_cpus: true, ..Needs::default() }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        let former = match Restore::new(sched_getaffinity(None), set_mask) {
+        let former = match begin_at_asked(w) {
             Ok(former) => former,
             Err(errno) => return Finish::Failed(format!("sched_getaffinity failed: {errno}")),
         };
@@ -138,7 +141,7 @@ impl Work for AffinityChurn {
             }
             w.timed(Latency::Yield, sched_yield);
         }
-        former.back(w, "sched_setaffinity to the configured CPUs");
+        back_to_asked(former, w);
         Finish::Done
     }
 }
@@ -149,11 +152,11 @@ impl Documented for NumaMigrationChurn {
 
 impl Work for NumaMigrationChurn {
     fn needs(&self) -> Needs {
-        Needs { restless: true, ..Needs::default() }
+        Needs { restless: true, chooses_cpus: true, ..Needs::default() }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
-        let former = match Restore::new(sched_getaffinity(None), set_mask) {
+        let former = match begin_at_asked(w) {
             Ok(former) => former,
             Err(errno) => return Finish::Failed(format!("sched_getaffinity failed: {errno}")),
         };
@@ -173,7 +176,7 @@ impl Work for NumaMigrationChurn {
                 break;
             }
         }
-        former.back(w, "sched_setaffinity to the configured CPUs");
+        back_to_asked(former, w);
         Finish::Done
     }
 }
@@ -206,6 +209,25 @@ impl<T> Drop for Restore<T> {
             let _ = (self.set)(&self.value);
         }
     }
+}
+
+/// The CPUs to choose from: those that the scenario asks for, which the kernel may have forgotten as
+/// the worker came into its cgroup.
+fn begin_at_asked(w: &Worker<'_>) -> Result<Restore<CpuSet>, Errno> {
+    if let Some(asked) = w.asked_cpus() {
+        // Where the cgroup has none of them, it is all of the cgroup.
+        let _ = set_mask(&mask_of(&asked));
+    }
+    Restore::new(sched_getaffinity(None), set_mask)
+}
+
+/// Goes back to the CPUs that scenario and steps ask for; to all of the cgroup, as the kernel does,
+/// where it has none of them.
+fn back_to_asked(mut former: Restore<CpuSet>, w: &mut Worker<'_>) {
+    let every: Vec<usize> = (0..CpuSet::MAX_CPU).collect();
+    let asked = w.asked_cpus().map(|cpus| mask_of(&cpus));
+    former.value = asked.filter(|mask| set_mask(mask).is_ok()).unwrap_or_else(|| mask_of(&every));
+    former.back(w, "sched_setaffinity to the configured CPUs");
 }
 
 /// Counts an error unless the kernel holds what `expected` accepts.

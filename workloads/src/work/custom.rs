@@ -2,7 +2,7 @@
 //! [`register`]; scenarios name them. The host has no such functions and keeps the name only.
 
 use super::reference::{Documented, Facts};
-use super::{Finish, Work, WorkType};
+use super::{Finish, Needs, Work, WorkType};
 use crate::report::WorkerReport;
 use crate::worker::Worker;
 use std::sync::atomic::AtomicBool;
@@ -51,6 +51,10 @@ impl Documented for Custom {
 }
 
 impl Work for Custom {
+    fn needs(&self) -> Needs {
+        Needs { user_code: true, ..Needs::default() }
+    }
+
     fn run(&self, worker: &mut Worker<'_>) -> Finish {
         Finish::Reported(Box::new((self.0)(worker.stop_flag())))
     }

@@ -90,6 +90,10 @@ pub(crate) struct Needs {
     /// Whether it changes its own nice level, policy, CPUs or cgroup all the time, so that what
     /// it was given says nothing of its share of CPU time.
     pub(crate) restless: bool,
+    /// Whether it chooses its CPUs all the time, and comes back to those of the scenario at the end.
+    pub(crate) chooses_cpus: bool,
+    /// Whether it is the user's, who may choose settings that the scenario says nothing of.
+    pub(crate) user_code: bool,
 }
 
 impl Needs {
@@ -102,6 +106,8 @@ impl Needs {
         role: |_| "worker",
         own_process: None,
         restless: false,
+        chooses_cpus: false,
+        user_code: false,
     };
 }
 

@@ -16,10 +16,8 @@ const fn pair(pipes: usize) -> Needs {
         group_size: 2,
         lines: 2,
         pipes,
-        events: false,
-        own_process: None,
-        restless: false,
         role: |position| ["server", "returner"][position % 2],
+        ..Needs::PLAIN
     }
 }
 

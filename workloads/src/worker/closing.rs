@@ -3,11 +3,12 @@
 
 use super::Worker;
 use crate::clock;
-use crate::config::{SchedPolicy, current_policy};
+use crate::config::SchedPolicy;
 use crate::counters::{Now, known};
 use crate::nodes;
 use crate::report::WorkerReport;
 use crate::settings;
+use crate::sys::sched::{SchedAttr, get_attr};
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ impl Worker<'_> {
     /// The whole report but for who the worker is.
     pub(crate) fn finish(mut self) -> WorkerReport {
         self.close();
-        let policy = self.leave_policy();
+        let attr = self.leave_policy();
         let (latency, gap, cpus_used, steps) = self.whole_and_parts();
         let closed = self.closed.take().map_or_else(WorkerReport::default, |closed| *closed);
         let mut report = WorkerReport {
@@ -63,20 +64,20 @@ impl Worker<'_> {
         if let Some(pages) = self.numa_pages.take() {
             report.numa_pages = by_name(pages);
         }
-        settings::fill_in(&mut report, policy);
+        settings::fill_in(&mut report, attr, &self.asked, self.seat.slot);
         report
     }
 
-    /// The policy at the end of the loop. One that the loop chose ends here: a report takes more
-    /// CPU time than SCHED_DEADLINE may give in seconds.
-    fn leave_policy(&mut self) -> Result<String, Errno> {
-        let policy = current_policy();
+    /// Policy and parameters at the end of the loop. A policy that the loop chose ends here: a
+    /// report takes more CPU time than SCHED_DEADLINE may give in seconds.
+    fn leave_policy(&mut self) -> Result<SchedAttr, Errno> {
+        let attr = get_attr(None);
         if self.chose_policy {
             let nice = getpriority_process(None).unwrap_or(0);
             // Refused, it is only slow.
             let _ = SchedPolicy::Normal.apply(nice);
         }
-        policy
+        attr
     }
 }
 

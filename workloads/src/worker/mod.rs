@@ -14,6 +14,7 @@ use crate::handle::IoPlace;
 use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
+use crate::settings::Asked;
 use crate::sys::cpu::{current_cpu, is_emulated};
 use crate::sys::shared::{Control, Line, Phase, Slot};
 use rustix::io::Errno;
@@ -120,6 +121,8 @@ pub(crate) struct Worker<'a> {
     tallies: BTreeMap<&'static str, u64>,
     io_target: Option<String>,
     not_applied: Vec<NotApplied>,
+    /// What the kernel is to hold at the end.
+    asked: Asked,
     /// Whether the loop changed its own policy.
     chose_policy: bool,
     alu_width: Option<String>,
@@ -148,7 +151,7 @@ impl Seat<'_> {
 }
 
 impl<'a> Worker<'a> {
-    pub(crate) fn new(seat: Seat<'a>) -> Self {
+    pub(crate) fn new(seat: Seat<'a>, asked: Asked) -> Self {
         let now_ns = clock::monotonic_ns();
         Self {
             seat,
@@ -177,6 +180,7 @@ impl<'a> Worker<'a> {
             tallies: BTreeMap::new(),
             io_target: None,
             not_applied: Vec::new(),
+            asked,
             chose_policy: false,
             alu_width: None,
             numa_pages: None,
@@ -341,9 +345,20 @@ impl<'a> Worker<'a> {
     pub(crate) fn set_policy(&mut self, policy: &SchedPolicy) {
         let nice = getpriority_process(None).unwrap_or(0);
         self.chose_policy = true;
-        if let Err(errno) = policy.apply(nice) {
-            self.refused("sched_policy", policy, errno);
+        match policy.apply(nice) {
+            Ok(()) => self.asked.policy = Some(policy.name()),
+            Err(errno) => self.refused("sched_policy", policy, errno),
         }
+    }
+
+    /// The worker changes its nice level and may not come back to the one that it began with.
+    pub(crate) fn give_up_nice(&mut self) {
+        self.asked.nice = None;
+    }
+
+    /// The CPUs that it is to run on by what scenario and steps say; `None` if on any.
+    pub(crate) fn asked_cpus(&self) -> Option<Vec<usize>> {
+        self.seat.slot.asked()
     }
 
     /// The kernel did not take a setting, and the worker goes on without it.

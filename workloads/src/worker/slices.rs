@@ -182,6 +182,7 @@ fn summaries(
 pub(super) mod tests {
     use super::*;
     use crate::handle::IoPlace;
+    use crate::settings::Asked;
     use crate::sys::shared::{Control, Shared, Slot};
     use crate::worker::Seat;
 
@@ -222,7 +223,7 @@ pub(super) mod tests {
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(2)).unwrap();
         let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io));
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
         let held = |step| phase_of_ops(step) + 1;
         control[0].phase.store(held(0).try_into().unwrap(), Relaxed);
         worker.begin(clock::monotonic_ns());

@@ -27,7 +27,7 @@ impl Worker<'_> {
             startup_cpu_ns: self.begun.then_some(0),
             alu_width: self.alu_width.take(),
             rng: self.rng.clone(),
-            ..Self::new(self.seat)
+            ..Self::new(self.seat, take(&mut self.asked))
         };
         let warmup = replace(self, anew);
         let waited_ns = self.counters.reach_back(&warmup.counters, off_cpu_ns);
@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use crate::handle::IoPlace;
     use crate::report::Latency;
+    use crate::settings::Asked;
     use crate::sys::shared::{Control, Phase, Shared, Slot};
     use crate::worker::slices::tests::alone;
     use crate::worker::{RESTART, phases};
@@ -78,7 +79,7 @@ mod tests {
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(0)).unwrap();
         let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io));
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
         worker.begin(clock::monotonic_ns());
         worker.next();
         let seen_ns = worker.stamp();

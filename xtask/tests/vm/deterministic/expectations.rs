@@ -59,7 +59,7 @@ fn knobs_turned_behind_the_runs_back_are_found() {
 
     let narrow = group("narrow", r#""cpuset":{"Exact":[1]}"#);
     let report = run(&[narrow], "widen-cpuset", "");
-    assert_failed(&report, &["isolation"]);
+    assert_failed(&report, &["applied", "isolation"]);
     assert!(!check(&report, "isolation")["workers"].as_array().unwrap().is_empty());
 
     let victim = group("victim", r#""cpu":{"weight":100}"#);
@@ -78,8 +78,17 @@ fn one_worker_that_gets_less_is_found_and_named() {
     let report = deterministic(scenario, &["--cpus", "1"]).expect("fail", 1);
     assert_failed(
         &report,
-        &["fairness_min", "fairness_spread_max", "run_delay_max", "throughput_min", "max_gap"],
+        &[
+            "applied",
+            "fairness_min",
+            "fairness_spread_max",
+            "run_delay_max",
+            "throughput_min",
+            "max_gap",
+        ],
     );
+    let detail = check(&report, "applied")["detail"].as_str().unwrap();
+    assert!(detail.ends_with("nice: asked for 0, the kernel holds 19"), "{detail}");
     for name in ["run_delay_max", "throughput_min", "max_gap"] {
         assert_eq!(check(&report, name)["workers"].as_array().unwrap().len(), 1, "{name}");
     }
@@ -94,7 +103,7 @@ fn shares_that_are_not_those_of_the_weights_are_found() {
         "steps":[{"hold":{"Time":"1s"}}],"expect":{}}"#;
     let scenario = scenario.replace(r#""expect":{}"#, r#""expect":{"fairness_min":0.95}"#);
     let report = deterministic(&scenario, &["--cpus", "1"]).expect("fail", 1);
-    assert_failed(&report, &["fairness_min"]);
+    assert_failed(&report, &["applied", "fairness_min"]);
     let weighted = r#"{"duration":"1s","warmup":"100ms","cgroups":[
         {"name":"a","cpu":{"weight":300},"works":[{}]},
         {"name":"b","cpu":{"weight":100},"works":[{"nice":5},{"nice":0}]}],
