@@ -24,6 +24,7 @@ pub(crate) fn hello(started_ns: u64) -> Hello {
         numa: shape::nodes(),
         memory_kib: memory_kib(),
         features: features(&version),
+        hypervisor: workloads::hypervisor(),
         version,
         started_ns,
     }

@@ -134,6 +134,9 @@ pub struct Hello {
     pub memory_kib: u64,
     /// What this kernel's scheduler offers, `sched_ext` or `preempt:lazy`.
     pub features: Vec<String>,
+    /// Who runs this guest, as its CPU says: `KVMKVMKVM` or `TCGTCGTCGTCG`.
+    #[serde(default)]
+    pub hypervisor: Option<String>,
     /// CLOCK_MONOTONIC when PID 1 began.
     pub started_ns: u64,
 }

@@ -68,6 +68,7 @@ pub use scenario::{
 };
 pub use suggest::nearest;
 pub use supervisor::{become_supervisor, fork_child};
+pub use sys::cpu::hypervisor;
 pub use topology::{Cpu, Topology};
 pub use work::{
     AluWidth, CustomFn, FutexLockMode, Parameter, Phase, RENAMED, Reference, Role, Sampled,

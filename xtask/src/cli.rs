@@ -76,9 +76,12 @@ pub(crate) struct VmArgs {
     pub(crate) guest: GuestArgs,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// How guest code runs; auto tries KVM and remembers whether it works here.
+    /// How guest code runs; auto tries KVM and remembers for a day whether it works here.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub(crate) accel: AccelChoice,
+    /// Forget what is remembered of KVM here, and try it again.
+    #[arg(long)]
+    pub(crate) retry_kvm: bool,
     /// Virtual time, nothing from the host after the boot: the same inputs give the same bytes of
     /// report.json and console.log. Several times slower; needs TCG.
     #[arg(long)]
@@ -151,7 +154,7 @@ pub(crate) struct GuestArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
-    /// QEMU's CPU model [default: host with KVM, max with TCG].
+    /// QEMU's CPU model [default: host with KVM, max with TCG; on AMD hosts KVM's has topoext].
     #[arg(long, value_name = "NAME")]
     pub(crate) cpu_model: Option<String>,
     /// One more kernel argument; may be repeated.
@@ -288,6 +291,9 @@ pub(crate) struct CompareArgs {
     /// repeated. For shares and indices it is the difference in points of a hundred.
     #[arg(long, value_name = "[METRIC=]PERCENT%")]
     pub(crate) threshold: Vec<Threshold>,
+    /// Judge differences between runs under KVM and runs under TCG too.
+    #[arg(long, requires = "b")]
+    pub(crate) across_accelerators: bool,
     /// Keep the values of A in this file, a baseline that can be checked in.
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,

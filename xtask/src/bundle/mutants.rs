@@ -7,7 +7,7 @@ use super::member::{MANIFEST, Members};
 use super::{Bundle, archive};
 use crate::error::{exit, exit_code};
 use crate::paths::Paths;
-use crate::qemu::arguments;
+use crate::qemu::{Attempt, arguments};
 use crate::run::Folder;
 use serde_json::Value;
 use std::path::Path;
@@ -183,8 +183,9 @@ fn assert_held(bundle: &Bundle, dir: &Path) {
     let folder = Folder::create(Some(&run), "x", &paths).unwrap();
     if bundle.need_kernel().is_ok() {
         let plan = bundle.plan(None, "7.2", &folder, &paths).unwrap();
-        let accel = bundle.manifest.boot.accel;
-        let words = arguments(&plan.guest(accel, &folder).unwrap());
+        let boot = &bundle.manifest.boot;
+        let attempt = Attempt { accel: boot.accel, cpu_model: boot.cpu_model.clone() };
+        let words = arguments(&plan.guest(&attempt, &folder).unwrap());
         let mut words = words.iter();
         while let Some(word) = words.next() {
             assert!(OPTIONS.contains(&word.as_str()), "{word}");

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
             None => return Ok(exit::INTERRUPTED),
         },
     };
-    let (basis, findings) = compare(&a, &b);
+    let (basis, findings) = compare(&a, &b, args.across_accelerators);
     let exceeded: Vec<_> = findings
         .iter()
         .filter(|finding| args.threshold.iter().any(|bound| bound.is_exceeded(finding)))
@@ -45,6 +45,7 @@ pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
         .collect();
     let code = match (exceeded.is_empty(), basis) {
         (false, _) => exit::FAIL,
+        (true, Basis::Accelerators) => exit::INCONCLUSIVE,
         (true, Basis::Nothing) if !args.threshold.is_empty() => exit::INCONCLUSIVE,
         (true, _) => exit::PASS,
     };
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
             for name in &exceeded {
                 writeln!(out, "worse by more than the threshold: {name}")?;
             }
-            if code == exit::INCONCLUSIVE {
+            if code == exit::INCONCLUSIVE && basis == Basis::Nothing {
                 writeln!(out, "the threshold needs {LEAST_RUNS} runs a side: pass --repeat")?;
             }
             Ok(())

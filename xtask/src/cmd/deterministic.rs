@@ -3,7 +3,7 @@
 
 use crate::cli::VmArgs;
 use crate::error::Refusal;
-use crate::qemu::{Accel, AccelChoice, Decision};
+use crate::qemu::{AccelChoice, Decision};
 use crate::run::{ConfigVia, Disk};
 use anyhow::Result;
 
@@ -57,10 +57,6 @@ pub(super) fn disk(asked: &Disk) -> Disk {
 }
 
 /// KVM has no part in this.
-pub(super) fn accel() -> Decision {
-    Decision {
-        accel: Accel::Tcg,
-        on_trial: false,
-        reason: "deterministic runs count instructions".into(),
-    }
+pub(super) fn accel(cpu_model: Option<String>) -> Decision {
+    Decision::emulated(cpu_model, "deterministic runs count instructions")
 }

@@ -14,7 +14,7 @@ use super::vm;
 use crate::cli::{MatrixArgs, MatrixCommand, ViewArgs};
 use crate::error::exit;
 use crate::jobs::{host_cpus, side_by_side};
-use crate::matrix::{PLAN, Plan, Planned, Results, judge, row};
+use crate::matrix::{PLAN, Plan, Planned, Results, judge, mixed_accelerators, row};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::run::write_json;
@@ -49,16 +49,30 @@ fn run_plan(plan: &Plan, args: &MatrixArgs, paths: &Paths) -> Result<u8> {
     let cells = Cells::prepare(&mine, args, paths, &progress)?;
     let folder = place::choose(args, &plan.name, paths)?;
     progress.step(format!("matrix folder: {}", folder.display()));
+    let notice = kvm_notice(&mine, paths)?;
+    notice.iter().for_each(|notice| progress.step(notice));
     drop(progress);
     let mut results = Results::open(&folder, plan)?;
     write_json(&folder.join(PLAN), plan)?;
     let ended = run_cells(&cells, &mine, args, &folder, &mut results, paths)?;
+    // A trial of KVM in one of the cells may have failed.
+    let since = kvm_notice(&mine, paths)?.filter(|_| notice.is_none());
+    since.iter().for_each(|notice| Progress::new().step(notice));
     let code = finish(plan, &mine, &results, &args.views, &folder)?;
     if vm::interrupted() {
         Progress::new().step("interrupted: the same command with --resume goes on from here");
         return Ok(exit::INTERRUPTED);
     }
     ended.map_or(Ok(code), Err)
+}
+
+/// Why cells of the default mode do not get KVM, if there are any that are run.
+fn kvm_notice(mine: &[&Planned], paths: &Paths) -> Result<Option<String>> {
+    let mut to_run = mine.iter().filter(|planned| planned.excluded.is_none());
+    match to_run.find(|planned| !planned.cell.is_deterministic()) {
+        Some(planned) => vm::kvm_notice(&cells::arguments(planned)?, paths),
+        None => Ok(None),
+    }
 }
 
 /// The table of what there is by now, kept and shown; gives its exit code.
@@ -71,6 +85,7 @@ fn finish(
 ) -> Result<u8> {
     let table = judge(&plan.name, cells, results.cells(), &today());
     write_json(&folder.join(TABLE), &table)?;
+    mixed_accelerators(&table).iter().for_each(|mixed| Progress::new().step(mixed));
     views::show(&table, views, folder)?;
     Ok(table.exit_code())
 }

@@ -34,7 +34,8 @@ fn run_all(args: &VmArgs, folder: &Path, paths: &Paths) -> Result<Vec<(u32, RunR
     let progress = Progress::new();
     let one = |number: &u32| {
         let out = folder.join(number.to_string());
-        let args = VmArgs { out: Some(out), ..args.clone() };
+        let retry_kvm = args.retry_kvm && *number == 1;
+        let args = VmArgs { out: Some(out), retry_kvm, ..args.clone() };
         let quiet = Progress::silent();
         let progress = if jobs == 1 { &progress } else { &quiet };
         run_once(&args, paths, progress).map(|(report, _)| report)

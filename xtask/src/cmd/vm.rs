@@ -1,5 +1,6 @@
 //! `xtask vm`: one kernel, one scenario, one boot, one report.
 
+mod boot;
 mod inputs;
 mod schedulers;
 
@@ -14,12 +15,15 @@ use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
-use crate::qemu::{self, Accel, Bounds, Decision, HostCpu, Icount, Layout, Turns, remember_kvm};
+use crate::qemu::{
+    self, Accel, AccelChoice, Attempt, Decision, HostCpu, Icount, Layout, Turns, Wish, forget_kvm,
+    lesser_model, telling_lines,
+};
 use crate::report::{RunReport, print_run};
 use crate::run::{
-    Arguments, BootPlan, BootRecord, Console, DISK_DRIVER, Deterministic, Folder, HostFacts,
-    Limits, Observed, Stop, Timings, Verdict, choose_via, conclude, doubt, doubt_verdict,
-    judge_console, judge_schedulers, kernel_image, watch, write_scheduler_files,
+    Arguments, BootPlan, DISK_DRIVER, Deterministic, Folder, HostFacts, Observed, Stop, Timings,
+    Verdict, choose_via, conclude, doubt, doubt_verdict, judge_console, judge_schedulers,
+    kernel_image, write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -28,11 +32,9 @@ use std::time::{Duration, SystemTime};
 use workloads::{Plan, Scenario, judge};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// Where the files of a guest that KVM lost are kept.
-const KVM_TRIAL: &str = "kvm-trial";
 const OLD_INIT: &str = "the guest's PID 1 knows nothing of schedulers; rebuild the --init";
 const BLAME_KVM: &str = "; this may be the host's KVM: try --accel tcg";
-/// Lines of QEMU's stderr that are shown.
+/// Lines of QEMU's stderr that are shown where none tells of KVM.
 const COMPLAINT_LINES: usize = 8;
 
 pub(crate) fn run(args: &VmArgs, paths: &Paths) -> Result<u8> {
@@ -70,6 +72,7 @@ pub(super) fn prepare(
     paths: &Paths,
     progress: &Progress,
 ) -> Result<(BootPlan, String)> {
+    args.accel.check(args.deterministic, args.guest.cpu_model.as_deref(), args.retry_kvm)?;
     let qemu = qemu::version()?;
     let Input { mut scenario, source } =
         input::load(&input::or_default(args.guest.config.clone(), paths))?;
@@ -112,20 +115,45 @@ pub(super) fn run_prepared(
     paths: &Paths,
     progress: &Progress,
 ) -> Result<(RunReport, Folder)> {
+    if args.retry_kvm {
+        forget_kvm(paths)?;
+    }
     let folder = Folder::create(args.out.as_deref(), &plan.scenario.name, paths)?;
     folder.write_json("scenario.json", &plan.scenario)?;
-    let decision =
-        if args.deterministic { deterministic::accel() } else { args.accel.decide(paths) };
+    let decision = decide(args, plan, qemu, paths)?;
     let mut facts = host_facts(plan, qemu, &decision);
-    let (accel, seen) = boot(args, plan, decision, &folder, &mut facts, paths, progress)?;
-    let report = finish(plan, accel, facts, seen, &folder, progress)?;
+    let (attempt, seen) = boot::boot(args, plan, decision, &folder, &mut facts, (paths, progress))?;
+    let report = finish(plan, &attempt, facts, seen, &folder, progress)?;
     Ok((report, folder))
+}
+
+/// The accelerator of a run, and the CPU model that goes with it.
+pub(super) fn decide(
+    args: &VmArgs,
+    plan: &BootPlan,
+    qemu: &str,
+    paths: &Paths,
+) -> Result<Decision> {
+    let cpu_model = plan.cpu_model.as_deref();
+    match args.deterministic {
+        true => Ok(deterministic::accel(plan.cpu_model.clone())),
+        false => args.accel.decide(Wish { qemu, cpu_model }, paths),
+    }
+}
+
+/// The line that says why runs of these arguments do not get KVM, as far as it is known before one.
+pub(super) fn kvm_notice(args: &VmArgs, paths: &Paths) -> Result<Option<String>> {
+    if args.deterministic || args.accel != AccelChoice::Auto {
+        return Ok(None);
+    }
+    let (qemu, cpu_model) = (&qemu::version()?, args.guest.cpu_model.as_deref());
+    Ok(args.accel.decide(Wish { qemu, cpu_model }, paths)?.notice)
 }
 
 /// Judges what was seen, and writes the last files of the run.
 pub(super) fn finish(
     plan: &BootPlan,
-    accel: Accel,
+    attempt: &Attempt,
     mut facts: HostFacts,
     seen: Observed,
     folder: &Folder,
@@ -147,8 +175,7 @@ pub(super) fn finish(
         None => doubt_verdict(&seen.load, seen.console.has_only_lockups(), (verdict, advice)),
         Some(_) => (verdict, advice),
     };
-    let doubt = accel == Accel::Kvm && matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
-    let advice = advice.map(|text| if doubt { text + BLAME_KVM } else { text });
+    let advice = advice.map(|text| text + &blame_kvm(attempt, verdict, &seen));
     if !matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive) {
         show_last_lines(&seen, progress);
     }
@@ -158,9 +185,21 @@ pub(super) fn finish(
     folder.write_json("host.json", &facts)?;
     let dump = write_scheduler_files(&seen, folder)?;
     let judged = (verdict, advice, checks);
-    let report = RunReport::new(plan, accel.name(), &facts.qemu, seen, dump, judged);
+    let report = RunReport::new(plan, attempt, &facts.qemu, seen, dump, judged);
     folder.write_json("report.json", &report)?;
     Ok(report)
+}
+
+/// What to try where the host's KVM may be at fault.
+fn blame_kvm(attempt: &Attempt, verdict: Verdict, seen: &Observed) -> String {
+    let lost = matches!(verdict, Verdict::QemuFailed | Verdict::BootFailed);
+    if attempt.accel != Accel::Kvm || !lost {
+        return String::new();
+    }
+    match lesser_model(attempt.cpu_model.as_deref(), &seen.complaints) {
+        Some(option) => format!("; this KVM cannot give all of that CPU: try {option}"),
+        None => BLAME_KVM.into(),
+    }
 }
 
 /// Whether the guest ran a workload to its end and did not start the scheduler that it carries.
@@ -241,78 +280,13 @@ fn resolve_kernel(args: &VmArgs, paths: &Paths, progress: &Progress) -> Result<K
     kernel::resolve(&spec, paths, progress)
 }
 
-/// Boots and watches; a guest that KVM on trial loses before PID 1 is booted once more under TCG,
-/// and what that says about KVM is remembered.
-#[expect(clippy::too_many_arguments, reason = "the one place where all the parts meet")]
-fn boot(
-    args: &VmArgs,
-    plan: &BootPlan,
-    decision: Decision,
-    folder: &Folder,
-    facts: &mut HostFacts,
-    paths: &Paths,
-    progress: &Progress,
-) -> Result<(Accel, Observed)> {
-    let seen = boot_with(decision.accel, args, plan, folder, facts, progress)?;
-    if !decision.on_trial || matches!(seen.stop, Stop::Interrupted | Stop::StoodStill) {
-        return Ok((decision.accel, seen));
-    }
-    if seen.hello.is_some() {
-        remember_kvm(true, "a guest reached PID 1 under KVM", paths)?;
-        return Ok((decision.accel, seen));
-    }
-    let what = conclude(&seen, &plan.scenario, &plan.layout, &[]).1.unwrap_or_default();
-    progress.step(format!("no guest lives under KVM here ({what}); using TCG"));
-    folder.set_aside(KVM_TRIAL)?;
-    facts.accel = Accel::Tcg.name().into();
-    facts.accel_reason = format!("a guest died under KVM before PID 1: {what}");
-    let again = boot_with(Accel::Tcg, args, plan, folder, facts, progress)?;
-    // Lost under TCG too: that is the kernel's doing and says nothing of KVM.
-    if again.hello.is_some() {
-        remember_kvm(false, &facts.accel_reason, paths)?;
-    }
-    Ok((Accel::Tcg, again))
-}
-
-fn boot_with(
-    accel: Accel,
-    args: &VmArgs,
-    plan: &BootPlan,
-    folder: &Folder,
-    facts: &HostFacts,
-    progress: &Progress,
-) -> Result<Observed> {
-    let guest = plan.guest(accel, folder)?;
-    let cpu = plan.host_cpu();
-    folder.write_arguments(&qemu::arguments(&guest), cpu)?;
-    folder.write_json("host.json", facts)?;
-    let allowed: Vec<_> =
-        args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
-    folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
-    progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
-    let usual = plan.limits(accel);
-    let limits = Limits {
-        boot: args.boot_timeout.unwrap_or(usual.boot),
-        run: args.timeout.unwrap_or(usual.run),
-        ..usual.with_silence(args.guest.hang_after)
-    };
-    watch(
-        &guest,
-        Bounds { cpu, ..Bounds::default() },
-        limits,
-        Console::new(args.guest.allow_splat.clone(), args.console),
-        &INTERRUPTED,
-        progress,
-    )
-}
-
 pub(super) fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> HostFacts {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     HostFacts {
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         command: std::env::args().collect(),
         qemu: qemu.to_owned(),
-        accel: decision.accel.name().to_owned(),
+        accel: decision.attempt.accel.name().to_owned(),
         accel_reason: decision.reason.clone(),
         host_cpu: plan.host_cpu().map(HostCpu::index),
         main_loop_first: plan.host_cpu().map(HostCpu::main_first),
@@ -337,8 +311,10 @@ fn timings(seen: &Observed) -> Timings {
 fn show_last_lines(seen: &Observed, progress: &Progress) {
     progress.step("last lines of the console:");
     seen.console.recent.iter().for_each(|line| progress.step(format!("  {line}")));
-    // The first lines say what happened; a register dump may follow.
-    for line in seen.complaints.lines().take(COMPLAINT_LINES) {
+    // Of a failure of KVM what tells is in the middle of a register dump, behind warnings.
+    let telling = telling_lines(&seen.complaints);
+    let all = if telling.is_empty() { seen.complaints.lines().collect() } else { telling };
+    for line in all.into_iter().take(COMPLAINT_LINES) {
         progress.step(format!("QEMU: {line}"));
     }
 }

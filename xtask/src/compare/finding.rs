@@ -22,6 +22,8 @@ pub(crate) enum Basis {
     Statistics,
     /// Too few runs to say anything but what they measured.
     Nothing,
+    /// They ran under different accelerators, whose times have little in common.
+    Accelerators,
 }
 
 /// One metric on both sides.
@@ -47,9 +49,13 @@ pub(crate) struct Finding {
     pub(crate) worse: Option<bool>,
 }
 
-/// Every metric that both sides have, the greatest real change first.
-pub(crate) fn compare(a: &Side, b: &Side) -> (Basis, Vec<Finding>) {
-    let basis = basis(a, b);
+/// Every metric that both sides have, the greatest real change first. Of sides under different
+/// accelerators nothing is said but the values, unless `across`.
+pub(crate) fn compare(a: &Side, b: &Side, across: bool) -> (Basis, Vec<Finding>) {
+    let basis = match !across && differ_in_accelerator(a, b) {
+        true => Basis::Accelerators,
+        false => basis(a, b),
+    };
     let everywhere = |key: &&Key| a.runs.iter().chain(&b.runs).all(|run| run.contains_key(*key));
     let keys: Vec<&Key> = match (a.runs.first(), b.runs.first()) {
         (Some(first), Some(_)) => first.keys().filter(everywhere).collect(),
@@ -82,6 +88,13 @@ pub(crate) fn only_on_one(a: &Side, b: &Side) -> BTreeSet<Key> {
     names(a).symmetric_difference(&names(b)).cloned().collect()
 }
 
+/// One side may have both by itself.
+fn differ_in_accelerator(a: &Side, b: &Side) -> bool {
+    let (one, other) = (a.accelerators(), b.accelerators());
+    let known = !one.is_empty() && !other.is_empty();
+    known && (one != other || one.contains(','))
+}
+
 fn basis(a: &Side, b: &Side) -> Basis {
     if a.is_exact() && b.is_exact() {
         return Basis::Exact;
@@ -102,7 +115,7 @@ fn finding(key: &Key, a: &[f64], b: &[f64], basis: Basis, chance: Option<f64>) -
     let floor = noisy.then(|| floor(a, &measure).max(floor(b, &measure)));
     let real = match basis {
         Basis::Exact => one != other,
-        Basis::Nothing => false,
+        Basis::Nothing | Basis::Accelerators => false,
         Basis::Statistics => {
             chance.is_some_and(|chance| chance <= CHANCE)
                 && interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
@@ -159,7 +172,7 @@ mod tests {
         );
         let b =
             side(true, &[("throughput", &[99.0]), ("wake_p99 of PipeIo", &[5e5]), ("cpu", &[0.5])]);
-        let (basis, findings) = compare(&a, &b);
+        let (basis, findings) = compare(&a, &b, false);
         assert_eq!(
             (basis, findings[0].key.to_string()),
             (Basis::Exact, "wake_p99 of PipeIo".into())
@@ -173,8 +186,31 @@ mod tests {
     fn a_few_runs_that_vary_tell_nothing() {
         let a = side(false, &[("throughput", &[100.0; 5])]);
         let b = side(false, &[("throughput", &[50.0; 5])]);
-        let (basis, findings) = compare(&a, &b);
+        let (basis, findings) = compare(&a, &b, false);
         assert_eq!((basis, findings[0].real), (Basis::Nothing, false));
+    }
+
+    #[test]
+    fn between_accelerators_nothing_is_said_unless_it_is_asked_for() {
+        let under = |accel: &str, fact: &str, value: f64| {
+            let mut side = side(true, &[("throughput", &[value])]);
+            side.facts.insert(fact.into(), accel.into());
+            side
+        };
+        let kvm = under("kvm", "accelerator", 100.0);
+        // A baseline of an older version, and a side of which a part ran elsewhere.
+        let old = under("tcg deterministic, icount shift 2", "mode", 50.0);
+        let mixed = under("kvm, tcg", "accelerator", 100.0);
+        for (a, b) in [(&kvm, &old), (&mixed, &mixed)] {
+            let (basis, findings) = compare(a, b, false);
+            assert_eq!(
+                (basis, findings[0].real, findings[0].worse),
+                (Basis::Accelerators, false, None)
+            );
+        }
+        let (basis, findings) = compare(&kvm, &old, true);
+        assert_eq!((basis, findings[0].worse), (Basis::Exact, Some(true)));
+        assert_eq!(compare(&kvm, &kvm, false).0, Basis::Exact);
     }
 
     #[test]
@@ -184,7 +220,7 @@ mod tests {
         let steady = [7., 9., 8., 7.5, 8.5, 8.];
         let a = side(false, &[("throughput", &a), ("wake_p50", &steady)]);
         let b = side(false, &[("throughput", &b), ("wake_p50", &steady)]);
-        let (basis, findings) = compare(&a, &b);
+        let (basis, findings) = compare(&a, &b, false);
         let throughput = found(&findings, "throughput");
         assert_eq!((basis, throughput.worse), (Basis::Statistics, Some(true)));
         assert!(!found(&findings, "wake_p50").real);
@@ -209,7 +245,7 @@ mod tests {
                     columns.iter().map(|(n, v)| (*n, &v[..])).collect();
                 side(false, &columns)
             };
-            let (_, findings) = compare(&of(&a), &of(&b));
+            let (_, findings) = compare(&of(&a), &of(&b), false);
             false_alarms += u32::from(findings.iter().any(|finding| finding.real));
         }
         assert!(false_alarms <= 1, "{false_alarms} of 60");
@@ -219,7 +255,7 @@ mod tests {
     fn a_metric_that_one_run_lacks_is_named_and_not_compared() {
         let a = side(true, &[("throughput", &[1.0]), ("io_p99", &[5.0])]);
         let b = side(true, &[("throughput", &[1.0])]);
-        assert_eq!(compare(&a, &b).1.len(), 1);
+        assert_eq!(compare(&a, &b, false).1.len(), 1);
         let alone: Vec<_> = only_on_one(&a, &b).iter().map(ToString::to_string).collect();
         assert_eq!(alone, ["io_p99"]);
     }

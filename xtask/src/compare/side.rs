@@ -7,11 +7,13 @@ use crate::report::RunReport;
 use crate::run::Verdict;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Raised when a field of a baseline changes its meaning.
 const BASELINE: u32 = 1;
+/// Among the facts.
+const ACCELERATOR: &str = "accelerator";
 const FIX: &str =
     "pass the folder of a finished run or of `vm --repeat`, or a file of `compare --save`";
 
@@ -49,13 +51,25 @@ impl Side {
         let measured = |report: &&RunReport| {
             matches!(report.verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive)
         };
+        let accels: BTreeSet<_> =
+            reports.iter().map(|report| report.machine.accel.as_str()).collect();
+        let accels: Vec<_> = accels.into_iter().collect();
+        let mut facts = reports.first().map(facts).unwrap_or_default();
+        facts.insert(ACCELERATOR.to_owned(), accels.join(", "));
         Self {
             baseline: BASELINE,
-            facts: reports.first().map(facts).unwrap_or_default(),
+            facts,
             deterministic: reports.iter().all(|report| report.machine.deterministic),
             verdicts,
             runs: reports.iter().filter(measured).map(values).collect(),
         }
+    }
+
+    /// What its runs ran under: `kvm`, `tcg`, or both. Older baselines have it as the first word of
+    /// the mode.
+    pub(crate) fn accelerators(&self) -> &str {
+        let of_mode = || self.facts.get("mode").and_then(|mode| mode.split(' ').next());
+        self.facts.get(ACCELERATOR).map(String::as_str).or_else(of_mode).unwrap_or_default()
     }
 
     /// Whether every run was the same: then there is no noise.

@@ -27,6 +27,12 @@ pub(crate) struct RunSummary {
     pub(crate) kernel_args: Vec<String>,
     /// As `report` shows it: `4 CPUs (1s4c1t), 1024 MiB`.
     pub(crate) machine: String,
+    /// `kvm` or `tcg`; none in results of older versions, as the next one.
+    #[serde(default)]
+    pub(crate) accel: String,
+    /// As QEMU's `-cpu` takes it.
+    #[serde(default)]
+    pub(crate) cpu_model: String,
     pub(crate) checks: Vec<Check>,
     /// As `compare` names them.
     pub(crate) metrics: BTreeMap<Key, f64>,
@@ -85,6 +91,8 @@ impl RunSummary {
             kernel: report.kernel.release.clone(),
             kernel_args: report.kernel.args.clone().unwrap_or_default(),
             machine: report.machine.shape(),
+            accel: report.machine.accel.clone(),
+            cpu_model: report.machine.cpu_model.clone().unwrap_or_default(),
             checks: report.checks.clone(),
             metrics: values(report),
             latencies: report.totals.latency.iter().map(distribution).collect(),
@@ -98,6 +106,14 @@ impl RunSummary {
         match self.kernel_args.as_slice() {
             [] => self.kernel.clone(),
             args => format!("{} with {}", self.kernel, args.join(" ")),
+        }
+    }
+
+    /// What it ran on: `4 CPUs (1s4c1t), 1024 MiB, tcg`.
+    pub(super) fn place(&self) -> String {
+        match self.accel.as_str() {
+            "" => self.machine.clone(),
+            accel => format!("{}, {accel}", self.machine),
         }
     }
 }

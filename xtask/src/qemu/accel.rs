@@ -1,12 +1,16 @@
-//! Which accelerator to use. `/dev/kvm` proves nothing: on some machines it opens and every
-//! guest dies. Only a guest that reached PID 1 proves it, and what was learned is remembered
-//! until the host boots again. Called by `cmd::vm`.
+//! Which accelerator a guest gets and with which CPU model, and what is booted instead of a guest
+//! that KVM lost. `/dev/kvm` proves nothing: on some machines it opens and every guest dies. Only a
+//! guest that reached PID 1 proves it. Called by `cmd::vm` and `cmd::bundle`.
 
+use super::kvm::{
+    self, Answer, Answers, Key, NoAccess, VALID, base, mentions, needs_kvm, without_failed_msr,
+};
+use crate::error::Refusal;
 use crate::paths::Paths;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::time::Duration;
 
 /// How guest code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +27,14 @@ impl Accel {
             Self::Tcg => "tcg",
         }
     }
+
+    /// What its guests find in the CPUID leaf of hypervisors.
+    pub(crate) fn hypervisor(self) -> &'static str {
+        match self {
+            Self::Kvm => "KVMKVMKVM",
+            Self::Tcg => "TCGTCGTCGTCG",
+        }
+    }
 }
 
 /// What the user asks for.
@@ -36,99 +48,231 @@ pub(crate) enum AccelChoice {
     Tcg,
 }
 
-/// What to try, and why.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
+/// What shapes the choice beside it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// Version of the QEMU build.
+    pub(crate) qemu: &'a str,
+    pub(crate) cpu_model: Option<&'a str>,
+}
+
+/// One way to run a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
     pub(crate) accel: Accel,
-    /// Whether a guest lost before PID 1 may be KVM's fault, so that TCG is to be tried.
-    pub(crate) on_trial: bool,
+    /// As QEMU takes it; none is what emulation has by itself.
+    pub(crate) cpu_model: Option<String>,
+}
+
+/// What to try, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Decision {
+    pub(crate) attempt: Attempt,
     pub(crate) reason: String,
+    /// What the user is told of this attempt, if it is not what one would expect.
+    pub(crate) notice: Option<String>,
+    /// Whether a guest lost before PID 1 may be KVM's fault, so that TCG is to be tried.
+    on_trial: bool,
+    /// Whether the CPU model may be made less than it is.
+    may_lessen: bool,
+    /// Why guests were lost under KVM before this attempt.
+    lost: Option<String>,
+    /// What is learned of KVM holds for this; none if nothing can be.
+    key: Option<Key>,
 }
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Memory {
-    boot_id: String,
-    works: bool,
-    reason: String,
-}
-
-const KVM: &str = "/dev/kvm";
 
 impl AccelChoice {
-    /// Decides from the choice, the device and what this boot of the host has taught.
-    pub(crate) fn decide(self, paths: &Paths) -> Decision {
-        let tcg = |reason: String| Decision { accel: Accel::Tcg, on_trial: false, reason };
-        match self {
-            Self::Tcg => tcg("asked for".into()),
-            Self::Kvm => {
-                Decision { accel: Accel::Kvm, on_trial: false, reason: "asked for".into() }
-            }
-            Self::Auto => match (open_kvm(), recall(paths)) {
-                (Err(why), _) => tcg(why),
-                (Ok(()), Some(memory)) if !memory.works => tcg(memory.reason),
-                (Ok(()), Some(memory)) => {
-                    Decision { accel: Accel::Kvm, on_trial: false, reason: memory.reason }
-                }
-                (Ok(()), None) => {
-                    let reason = format!("{KVM} opens; not yet proven by a guest");
-                    Decision { accel: Accel::Kvm, on_trial: true, reason }
-                }
-            },
+    /// Refuses options that contradict each other.
+    pub(crate) fn check(
+        self,
+        deterministic: bool,
+        cpu_model: Option<&str>,
+        retry: bool,
+    ) -> Result<()> {
+        let emulated = deterministic || self == Self::Tcg;
+        if let Some(model) = cpu_model.filter(|model| emulated && needs_kvm(model)) {
+            let message = format!("--cpu-model {model} is a CPU of KVM's; this run is under TCG");
+            let fix = "leave out --cpu-model, or name another, as --cpu-model max";
+            return Err(Refusal::input(message, fix).into());
+        }
+        if retry && (deterministic || self != Self::Auto) {
+            let message = "--retry-kvm: only --accel auto asks what is remembered of KVM";
+            return Err(Refusal::input(message, "leave out --retry-kvm").into());
+        }
+        Ok(())
+    }
+
+    /// Decides from the choice, the device and what guests have shown.
+    pub(crate) fn decide(self, wish: Wish<'_>, paths: &Paths) -> Result<Decision> {
+        let asked = wish.cpu_model.map(str::to_owned);
+        if self == Self::Tcg {
+            return Ok(Decision::emulated(asked, "asked for"));
+        }
+        let opened = kvm::open();
+        match (self, opened) {
+            (Self::Auto, Err(no)) => Ok(instead(asked, &no)),
+            (_, Err(no)) => Err(Refusal::host(no.why, no.cure).or("; or use --accel tcg").into()),
+            (_, Ok(())) => Ok(self.decide_with(wish, &Answers::read(paths))),
+        }
+    }
+
+    /// The same, where KVM opens.
+    fn decide_with(self, wish: Wish<'_>, answers: &Answers) -> Decision {
+        let key = key(wish);
+        let own = with_topoext(wish.cpu_model.unwrap_or("host"), kvm::host_is_amd());
+        let known = answers.of(&key);
+        let proven = known.and_then(|answer| answer.works_with.clone());
+        let is_auto = self == Self::Auto;
+        if let Some(answer) = known.filter(|_| is_auto && proven.is_none()) {
+            return remembered(wish.cpu_model.map(str::to_owned), answer);
+        }
+        let reason = match (is_auto, proven.is_some()) {
+            (false, _) => "asked for",
+            (true, true) => "a guest reached PID 1 under KVM",
+            (true, false) => "/dev/kvm opens; not yet proven by a guest",
+        };
+        Decision {
+            on_trial: is_auto && proven.is_none(),
+            may_lessen: is_auto || wish.cpu_model.is_none(),
+            attempt: Attempt { accel: Accel::Kvm, cpu_model: Some(proven.unwrap_or(own)) },
+            reason: reason.into(),
+            notice: None,
+            lost: None,
+            key: Some(key),
         }
     }
 }
 
-/// Remembers for this boot of the host whether guests live under KVM.
-pub(crate) fn remember_kvm(works: bool, reason: &str, paths: &Paths) -> Result<()> {
-    let memory = Memory { boot_id: boot_id(), works, reason: reason.to_owned() };
-    let path = paths.cache_dir("host")?.join("kvm.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(&memory)?)
-        .with_context(|| format!("write(`{}`) failed", path.display()))
+/// Forgets every answer about KVM.
+pub(crate) fn forget_kvm(paths: &Paths) -> Result<()> {
+    Answers::read(paths).forget()
 }
 
-fn recall(paths: &Paths) -> Option<Memory> {
-    let text = std::fs::read(paths.cache.join("host/kvm.json")).ok()?;
-    serde_json::from_slice(&text).ok().filter(|memory: &Memory| memory.boot_id == boot_id())
+impl Decision {
+    /// Under TCG, of which nothing has to be learned.
+    pub(crate) fn emulated(cpu_model: Option<String>, reason: &str) -> Self {
+        Self {
+            attempt: Attempt { accel: Accel::Tcg, cpu_model },
+            reason: reason.into(),
+            notice: None,
+            on_trial: false,
+            may_lessen: false,
+            lost: None,
+            key: None,
+        }
+    }
+
+    /// A recorded guest once more, as it was.
+    pub(crate) fn as_recorded(attempt: Attempt) -> Self {
+        Self { attempt, ..Self::emulated(None, "as recorded") }
+    }
+
+    /// Whether KVM is chosen and a guest has lived under it.
+    pub(crate) fn is_proven_kvm(&self) -> bool {
+        self.attempt.accel == Accel::Kvm && !self.on_trial
+    }
+
+    /// What to boot instead of a guest that was lost before PID 1 spoke, if anything: `why`, in one
+    /// line, and all that QEMU said.
+    pub(crate) fn after_loss(&self, asked: Option<&str>, why: &str, stderr: &str) -> Option<Self> {
+        if self.attempt.accel != Accel::Kvm {
+            return None;
+        }
+        let model = self.attempt.cpu_model.as_deref().unwrap_or("host");
+        if let Some(less) = without_failed_msr(model, stderr).filter(|_| self.may_lessen) {
+            let reason = format!("QEMU does not start with -cpu {model} here ({why})");
+            return Some(Self {
+                attempt: Attempt { accel: Accel::Kvm, cpu_model: Some(less.clone()) },
+                notice: Some(format!("{reason}; it is tried with -cpu {less}")),
+                reason,
+                ..self.clone()
+            });
+        }
+        if !self.on_trial {
+            return None;
+        }
+        let text = format!(
+            "a guest died under it before PID 1 ({why}), see kvm-trial in the run folder; if that \
+             guest lives under TCG, KVM is tried again in {} h, or by --retry-kvm",
+            VALID.as_secs() / 3600
+        );
+        Some(Self {
+            reason: format!("a guest died under KVM before PID 1: {why}"),
+            lost: Some(why.to_owned()),
+            key: self.key.clone(),
+            ..without_kvm(asked.map(str::to_owned), &text)
+        })
+    }
+
+    /// Remembers what a guest has shown that reached PID 1: of KVM that it works, of TCG that KVM
+    /// was the fault.
+    pub(crate) fn learn(&self, paths: &Paths) -> Result<()> {
+        let Some(key) = self.key.clone() else { return Ok(()) };
+        let answers = || Answers::read(paths);
+        match (self.attempt.accel, &self.lost) {
+            (Accel::Kvm, _) => {
+                let model = self.attempt.cpu_model.clone();
+                answers().learn(key, model, "a guest reached PID 1".into(), paths)
+            }
+            (Accel::Tcg, Some(why)) => answers().learn(key, None, why.clone(), paths),
+            (Accel::Tcg, None) => Ok(()),
+        }
+    }
 }
 
-fn open_kvm() -> Result<(), String> {
-    let opened = std::fs::OpenOptions::new().read(true).write(true).open(Path::new(KVM));
-    opened.map(drop).map_err(|e| format!("open({KVM}) failed: {e}"))
+/// TCG where KVM would have been taken, and the line that says why.
+fn without_kvm(asked: Option<String>, why: &str) -> Decision {
+    let dropped = asked.as_deref().filter(|model| needs_kvm(model)).map(|model| {
+        format!("; --cpu-model {model} needs KVM, so that the guest has TCG's own CPU")
+    });
+    let notice = format!("KVM is not used: {why}{}", dropped.unwrap_or_default());
+    let model = asked.filter(|model| !needs_kvm(model));
+    Decision { notice: Some(notice), ..Decision::emulated(model, why) }
 }
 
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+fn instead(asked: Option<String>, no: &NoAccess) -> Decision {
+    Decision { reason: no.why.clone(), ..without_kvm(asked, &no.to_string()) }
+}
+
+fn remembered(asked: Option<String>, answer: &Answer) -> Decision {
+    let age = answer.age().unwrap_or_default();
+    let text = format!(
+        "a guest died under it before PID 1 {} ago ({}); it is tried again in {}, or by \
+         --retry-kvm",
+        about(age),
+        answer.why,
+        about(VALID - age)
+    );
+    let reason = format!("a guest died under KVM before PID 1: {}", answer.why);
+    Decision { reason, ..without_kvm(asked, &text) }
+}
+
+fn about(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    }
+}
+
+/// QEMU leaves `topoext` out of the richest CPUs of an AMD host. Without it guests of AMD have no
+/// leaf that says which threads share a core or a cache.
+fn with_topoext(model: &str, host_is_amd: bool) -> String {
+    let is_rich = ["host", "max"].contains(&base(model));
+    match host_is_amd && is_rich && !mentions(model, "topoext") {
+        true => format!("{model},topoext=on"),
+        false => model.to_owned(),
+    }
+}
+
+fn key(wish: Wish<'_>) -> Key {
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Key {
+        qemu: wish.qemu.to_owned(),
+        cpu_model: wish.cpu_model.map(str::to_owned),
+        access: kvm::identity(),
+        boot_id: boot_id.trim().to_owned(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_learned_is_remembered() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::below(dir.path());
-        assert!(recall(&paths).is_none());
-        remember_kvm(false, "guests die", &paths).unwrap();
-        let memory = recall(&paths).unwrap();
-        assert_eq!((memory.works, memory.reason.as_str()), (false, "guests die"));
-    }
-
-    #[test]
-    fn another_boot_of_the_host_starts_afresh() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = Paths::below(dir.path());
-        let memory = Memory { boot_id: "another".into(), works: false, reason: String::new() };
-        let path = paths.cache_dir("host").unwrap().join("kvm.json");
-        std::fs::write(path, serde_json::to_vec(&memory).unwrap()).unwrap();
-        assert!(recall(&paths).is_none());
-    }
-
-    #[test]
-    fn what_is_asked_for_is_never_second_guessed() {
-        let dir = tempfile::tempdir().unwrap();
-        let kvm = AccelChoice::Kvm.decide(&Paths::below(dir.path()));
-        assert_eq!((kvm.accel, kvm.on_trial), (Accel::Kvm, false));
-        assert_eq!(AccelChoice::Tcg.decide(&Paths::below(dir.path())).accel, Accel::Tcg);
-    }
-}
+mod tests;

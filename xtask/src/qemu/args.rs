@@ -23,6 +23,8 @@ pub(crate) struct Guest {
     pub(crate) cmdline: String,
     pub(crate) console: PathBuf,
     pub(crate) frames: PathBuf,
+    /// Takes what QEMU itself complains of.
+    pub(crate) log: PathBuf,
     /// The workload's disk, `/dev/vda`.
     pub(crate) disk: Option<DiskFile>,
     /// The scenario's disk, read-only.
@@ -123,32 +125,48 @@ fn debugger(guest: &Guest) -> Vec<String> {
 }
 
 fn acceleration(guest: &Guest) -> Vec<String> {
-    let emulated = emulated_model(guest);
     // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
-    let accel = "tcg,thread=single";
-    match guest.accel {
-        Accel::Kvm => {
-            let model = guest.cpu_model.as_deref().unwrap_or("host");
-            strings(&["-accel", "kvm", "-cpu", model])
-        }
-        Accel::Tcg if guest.icount.is_some() => vec![
-            "-accel".into(),
-            format!("{accel},{CODE_BUFFER}"),
-            "-cpu".into(),
-            format!("{emulated}{NO_ENTROPY}"),
-        ],
-        Accel::Tcg => strings(&["-accel", accel, "-cpu", emulated]),
+    let tcg = "tcg,thread=single";
+    let is_deterministic = guest.icount.is_some();
+    let accel = match guest.accel {
+        Accel::Kvm => "kvm".to_owned(),
+        Accel::Tcg if is_deterministic => format!("{tcg},{CODE_BUFFER}"),
+        Accel::Tcg => tcg.to_owned(),
+    };
+    let model = guest.cpu_model.as_deref();
+    vec![
+        "-accel".into(),
+        accel,
+        "-cpu".into(),
+        cpu(guest.accel, model, &guest.layout, is_deterministic),
+    ]
+}
+
+/// The CPU of a guest, as QEMU takes it; `model` is what was asked for.
+pub(crate) fn cpu(
+    accel: Accel,
+    model: Option<&str>,
+    layout: &Layout,
+    is_deterministic: bool,
+) -> String {
+    match accel {
+        Accel::Kvm => model.unwrap_or("host").to_owned(),
+        Accel::Tcg if is_deterministic => format!("{}{NO_ENTROPY}", emulated_model(model, layout)),
+        Accel::Tcg => emulated_model(model, layout).to_owned(),
     }
 }
 
-fn emulated_model(guest: &Guest) -> &str {
-    let richest = if guest.layout.needs_intel() { INTEL_MAX } else { "max" };
-    guest.cpu_model.as_deref().unwrap_or(richest)
+fn emulated_model<'a>(model: Option<&'a str>, layout: &Layout) -> &'a str {
+    let richest = if layout.needs_intel() { INTEL_MAX } else { "max" };
+    model.unwrap_or(richest)
 }
 
 fn processors(guest: &Guest) -> Vec<String> {
     match guest.icount {
-        Some(icount) => turns::arguments(&guest.layout, emulated_model(guest), icount.turns),
+        Some(icount) => {
+            let model = emulated_model(guest.cpu_model.as_deref(), &guest.layout);
+            turns::arguments(&guest.layout, model, icount.turns)
+        }
         None => guest.layout.arguments(),
     }
 }
@@ -239,6 +257,7 @@ mod tests {
             cmdline: "console=ttyS0 panic=-1".into(),
             console: "/run/console.log".into(),
             frames: "/run/frames.log".into(),
+            log: "/run/qemu.log".into(),
             disk: None,
             scenario_disk: None,
             gdb: None,

@@ -37,7 +37,8 @@ impl Layout {
             ("CPUs", self.cpus(), Some(hello.cpus), LIMITED),
             ("NUMA nodes", self.nodes(), Some(hello.nodes), LIMITED),
             ("sockets", topology.sockets, said(&hello.sockets), UNSEEN),
-            ("dies", llcs, hello.dies, UNSEEN),
+            // Guests of AMD CPUs under KVM have several LLCs in a die.
+            ("dies", llcs, hello.dies.filter(|_| !topology.names_llcs()), UNSEEN),
             ("last-level caches", llcs, said(&hello.llcs), UNSEEN),
             ("threads a core", topology.threads, hello.threads_per_core, UNSEEN),
         ];
@@ -201,6 +202,26 @@ mod tests {
         assert_eq!(found(|h| h.llcs = vec!["0-3".into()]), [(text.into(), true)]);
         let no_smt = found(|h| (h.cpus, h.threads_per_core) = (2, Some(1)));
         assert_eq!(no_smt.len(), 2, "{no_smt:?}");
+    }
+
+    #[test]
+    fn who_asks_for_llcs_does_not_ask_for_dies() {
+        let hello = Hello {
+            cpus: 4,
+            nodes: 1,
+            dies: Some(1),
+            llcs: vec!["0-1".into(), "2-3".into()],
+            ..Hello::default()
+        };
+        let found = |topology, hello: &Hello| {
+            let texts = MachineTexts { topology: Some(topology), ..MachineTexts::default() };
+            let layout = texts.parse().unwrap().layout().unwrap();
+            layout.differences(hello).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found("1s2l2c", &hello), [""; 0]);
+        assert_eq!(found("1s2d2c", &hello), ["2 dies were asked for, the guest has 1"]);
+        let one = Hello { llcs: vec!["0-3".into()], ..hello };
+        assert_eq!(found("1s2l2c", &one), ["2 last-level caches were asked for, the guest has 1"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! A running QEMU: started with pipes for its monitor and its complaints, ended with us. Called by
+//! A running QEMU: started with pipes for its monitor and a file for its complaints, ended with us. Called by
 //! `run::watch`.
 
+use super::args::{Guest, arguments};
 use super::confinement::Confinement;
 use super::host_cpu::HostCpu;
 use super::monitor::{Command, Monitor, Notice};
@@ -10,9 +11,11 @@ use crate::sys::die_with_parent;
 use anyhow::{Context as _, Result};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -39,7 +42,6 @@ pub(crate) struct Qemu {
     pidfd: OwnedFd,
     commands: ChildStdin,
     notices: Pipe,
-    complaints: Pipe,
     /// Whether QEMU takes commands.
     negotiated: bool,
 }
@@ -47,7 +49,7 @@ pub(crate) struct Qemu {
 /// A pipe read without blocking.
 #[derive(Debug)]
 struct Pipe {
-    file: std::fs::File,
+    file: File,
     text: Vec<u8>,
 }
 
@@ -63,6 +65,13 @@ pub(crate) fn version() -> Result<String> {
         .to_owned())
 }
 
+/// What QEMU wrote into its log, without what every deterministic one writes.
+pub(crate) fn complaints(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.split_inclusive('\n').filter(|line| !line.contains(EXPECTED_COMPLAINT)).collect()
+}
+
 fn missing() -> Refusal {
     Refusal::host(
         format!("starting `{PROGRAM}` failed"),
@@ -75,31 +84,27 @@ fn command() -> std::process::Command {
 }
 
 impl Qemu {
-    /// Starts QEMU; it is killed should this thread end first.
-    pub(crate) fn start(
-        arguments: &[String],
-        monitor: Monitor,
-        bounds: Bounds<'_>,
-    ) -> Result<Self> {
+    /// Starts QEMU for `guest`; it is killed should this thread end first.
+    pub(crate) fn start(guest: &Guest, bounds: Bounds<'_>) -> Result<Self> {
+        let log = File::create(&guest.log)
+            .with_context(|| format!("create(`{}`) failed", guest.log.display()))?;
         let mut command = command();
-        command.args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments(guest));
+        // A file takes everything, whoever ends first, and never makes QEMU wait.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let place = bounds.cpu.map(HostCpu::place);
         let command = die_with_parent(&mut command, place, bounds.confinement);
         let mut child = command.spawn().with_context(missing)?;
-        let (Some(commands), Some(notices), Some(complaints)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+        let (Some(commands), Some(notices)) = (child.stdin.take(), child.stdout.take()) else {
             anyhow::bail!("QEMU's pipes are gone");
         };
         let pid = Pid::from_child(&child);
         Ok(Self {
             pidfd: pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open(QEMU) failed")?,
             child,
-            monitor,
+            monitor: guest.monitor(),
             commands,
             notices: Pipe::new(notices.into())?,
-            complaints: Pipe::new(complaints.into())?,
             negotiated: false,
         })
     }
@@ -125,19 +130,10 @@ impl Qemu {
     /// What QEMU has said since the last call.
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
         self.notices.read_available();
-        // Read in passing, so that QEMU never blocks on a full pipe.
-        self.complaints.read_available();
         let (text, monitor) = (&mut self.notices.text, self.monitor);
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = text.drain(..whole).collect();
         String::from_utf8_lossy(&lines).lines().filter_map(|line| monitor.parse(line)).collect()
-    }
-
-    /// Everything QEMU has complained about so far.
-    pub(crate) fn complaints(&mut self) -> String {
-        self.complaints.read_available();
-        let text = String::from_utf8_lossy(&self.complaints.text);
-        text.split_inclusive('\n').filter(|line| !line.contains(EXPECTED_COMPLAINT)).collect()
     }
 
     /// How QEMU ended, if it has.

@@ -77,6 +77,11 @@ impl Topology {
         self.dies * self.llcs
     }
 
+    /// Whether LLCs were asked for, whatever dies there are.
+    pub(super) fn names_llcs(self) -> bool {
+        self.llcs > 1
+    }
+
     /// The value of `-smp`, with nothing left to a default that differs between QEMU's versions.
     /// All of them share a last-level cache by die.
     pub(super) fn smp(self) -> String {

@@ -9,6 +9,7 @@ mod table;
 pub(crate) use schedulers::SchedulerReport;
 pub(crate) use table::{new_table, print_checks, print_measured, print_run, show_value};
 
+use crate::qemu::Attempt;
 use crate::run::{BootPlan, Observed, Splat, Verdict};
 use guest_init::proto::{DiskUse, Hello, NodeFacts};
 use schemars::JsonSchema;
@@ -104,8 +105,15 @@ pub(crate) struct MachineFacts {
     pub(crate) numa: Vec<NodeFacts>,
     /// Memory.
     pub(crate) memory_mib: u64,
-    /// How guest code ran: `kvm` or `tcg`.
+    /// How guest code was to run: `kvm` or `tcg`.
     pub(crate) accel: String,
+    /// Who ran it, as the guest's CPU says: `KVMKVMKVM` or `TCGTCGTCGTCG`. Absent where the CPU
+    /// model hides it.
+    #[serde(default)]
+    pub(crate) hypervisor: Option<String>,
+    /// The CPU that QEMU made, as its `-cpu` takes it.
+    #[serde(default)]
+    pub(crate) cpu_model: Option<String>,
     /// Whether the same inputs give the same bytes.
     pub(crate) deterministic: bool,
     /// An instruction of a deterministic guest takes 2^N ns of its time.
@@ -161,7 +169,7 @@ impl RunReport {
     /// The report of a run that was watched to its end.
     pub(crate) fn new(
         plan: &BootPlan,
-        accel: &str,
+        attempt: &Attempt,
         qemu: &str,
         mut seen: Observed,
         dump: Option<String>,
@@ -187,7 +195,7 @@ impl RunReport {
             verdict,
             advice,
             kernel: kernel_facts(plan, hello.as_ref(), modules),
-            machine: machine_facts(plan, hello.as_ref(), clocksource, accel, qemu),
+            machine: machine_facts(plan, hello.as_ref(), clocksource, attempt, qemu),
             scheduler,
             scenario,
             scenario_source: source,
@@ -229,7 +237,7 @@ fn machine_facts(
     plan: &BootPlan,
     hello: Option<&Hello>,
     clocksource: Option<String>,
-    accel: &str,
+    attempt: &Attempt,
     qemu: &str,
 ) -> MachineFacts {
     MachineFacts {
@@ -240,7 +248,9 @@ fn machine_facts(
         llcs: hello.map(|hello| hello.llcs.clone()).unwrap_or_default(),
         numa: hello.map(|hello| hello.numa.clone()).unwrap_or_default(),
         memory_mib: plan.layout.memory_mib(),
-        accel: accel.to_owned(),
+        accel: attempt.accel.name().to_owned(),
+        hypervisor: hello.and_then(|hello| hello.hypervisor.clone()),
+        cpu_model: Some(plan.cpu(attempt)),
         deterministic: plan.deterministic.is_some(),
         icount_shift: plan.icount_shift(),
         qemu: qemu.to_owned(),

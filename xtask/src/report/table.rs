@@ -37,9 +37,10 @@ pub(crate) fn print_run(
     };
     writeln!(
         out,
-        "  {}, {}{mode}, QEMU {}, clock {}, seed {}",
+        "  {}, {}{mode}{}, QEMU {}, clock {}, seed {}",
         machine.shape(),
         machine.accel,
+        machine.cpu_model.as_ref().map(|model| format!(", CPU {model}")).unwrap_or_default(),
         machine.qemu,
         machine.clocksource.as_deref().unwrap_or("unknown"),
         report.scenario.seed

@@ -109,6 +109,7 @@ impl BootRecord {
             cmdline: command_line(self.kernel_args.clone(), by_cmdline),
             console: PathBuf::new(),
             frames: PathBuf::new(),
+            log: PathBuf::new(),
             disk: file(matches!(self.disk, Disk::Scratch { .. } | Disk::Image { .. })),
             scenario_disk: file(self.scenario_via == ConfigVia::Disk),
             gdb: None,

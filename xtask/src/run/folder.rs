@@ -135,6 +135,11 @@ impl Folder {
         self.path.join("frames.log")
     }
 
+    /// What QEMU wrote to stderr.
+    pub(crate) fn qemu_log(&self) -> PathBuf {
+        self.path.join("qemu.log")
+    }
+
     /// Writes `value` as indented JSON.
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         write_json(&self.path.join(name), value)
@@ -167,7 +172,8 @@ impl Folder {
         let aside = self.path.join(name);
         std::fs::create_dir_all(&aside)
             .with_context(|| format!("create_dir_all(`{}`) failed", aside.display()))?;
-        for file in [self.console(), self.frames()] {
+        let made = ["boot.json", "qemu.args"].map(|name| self.path.join(name));
+        for file in [self.console(), self.frames(), self.qemu_log()].into_iter().chain(made) {
             if let Some(file_name) = file.file_name().filter(|_| file.exists()) {
                 std::fs::rename(&file, aside.join(file_name))
                     .with_context(|| format!("rename(`{}`) failed", file.display()))?;

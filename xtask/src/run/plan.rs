@@ -4,7 +4,7 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Icount, Layout, kernel_argument};
+use crate::qemu::{Accel, Attempt, DiskFile, Guest, HostCpu, Icount, Layout, cpu, kernel_argument};
 use crate::run::{Folder, Limits};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -109,6 +109,7 @@ pub(crate) struct BootPlan {
     pub(crate) notes: Vec<String>,
     pub(crate) via: ConfigVia,
     pub(crate) deterministic: Option<Deterministic>,
+    /// As it was asked for.
     pub(crate) cpu_model: Option<String>,
     pub(crate) layout: Layout,
     pub(crate) disk: Disk,
@@ -146,7 +147,8 @@ impl BootPlan {
     }
 
     /// The virtual machine of this plan, with its files laid out in `folder`.
-    pub(crate) fn guest(&self, accel: Accel, folder: &Folder) -> Result<Guest> {
+    pub(crate) fn guest(&self, attempt: &Attempt, folder: &Folder) -> Result<Guest> {
+        let accel = attempt.accel;
         let text = resolved(&self.scenario)?;
         let scenario_disk = match self.via {
             ConfigVia::Disk => Some(write_scenario_disk(&text, folder)?),
@@ -156,18 +158,25 @@ impl BootPlan {
         Ok(Guest {
             accel,
             icount: self.deterministic.as_ref().map(|mode| mode.icount),
-            cpu_model: self.cpu_model.clone(),
+            cpu_model: attempt.cpu_model.clone(),
             layout: self.layout.clone(),
             kernel: self.kernel.image.clone(),
             initramfs: self.image.path.clone(),
             cmdline: command_line(self.kernel_words(accel), by_cmdline),
             console: folder.console(),
             frames: folder.frames(),
+            log: folder.qemu_log(),
             disk: self.disk.attach(folder)?,
             scenario_disk,
             gdb: None,
             until: None,
         })
+    }
+
+    /// The CPU that QEMU makes in this attempt.
+    pub(crate) fn cpu(&self, attempt: &Attempt) -> String {
+        let model = attempt.cpu_model.as_deref();
+        cpu(attempt.accel, model, &self.layout, self.deterministic.is_some())
     }
 
     /// The kernel command line without the scenario.

@@ -4,8 +4,8 @@
 use super::scheduler::scheduler_failed;
 use super::watch::{Observed, Stop};
 use crate::error::exit;
-use crate::qemu::{Difference, Layout, QemuEnd};
-use guest_init::proto::VERSION;
+use crate::qemu::{Accel, Difference, Layout, QemuEnd, kvm_failure};
+use guest_init::proto::{Hello, VERSION};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use workloads::{Check, Outcome, Scenario};
@@ -121,7 +121,9 @@ fn stopped_by_us(seen: &Observed) -> Option<(Verdict, String)> {
         Stop::Reached => (Verdict::Interrupted, "stopped at the time that the user gave"),
         Stop::Halted => {
             let status = seen.halted.as_deref().unwrap_or("unknown");
-            return Some((Verdict::QemuFailed, format!("QEMU stopped the guest ({status})")));
+            let why = kvm_failure(&seen.complaints).map(|why| format!(": {why}; see qemu.log"));
+            let text = format!("QEMU stopped the guest ({status}){}", why.unwrap_or_default());
+            return Some((Verdict::QemuFailed, text));
         }
         Stop::StoodStill => {
             let still = seen.load.qemu_stood_still_s;
@@ -172,7 +174,9 @@ fn kernel_died(seen: &Observed) -> Option<(Verdict, String)> {
     match seen.stop {
         Stop::Ended(QemuEnd::Exited(0)) | Stop::Finished => None,
         Stop::Ended(end) => {
-            let complaint = seen.complaints.lines().next_back().unwrap_or("it said nothing");
+            let last = || seen.complaints.lines().next_back().map(str::to_owned);
+            let complaint = kvm_failure(&seen.complaints).or_else(last);
+            let complaint = complaint.unwrap_or_else(|| "it said nothing".into());
             Some((Verdict::QemuFailed, format!("QEMU ended ({end:?}): {complaint}")))
         }
         _ => None,
@@ -227,6 +231,9 @@ fn guest_error(seen: &Observed, layout: &Layout) -> Option<(Verdict, String)> {
             format!("the guest speaks protocol {spoken}, this host {VERSION}; rebuild the --init");
         return Some((Verdict::GuestError, text));
     }
+    if let Some(text) = another_hypervisor(seen.accel, hello) {
+        return Some((Verdict::GuestError, text));
+    }
     // Before the guest's own error, which may come of it.
     let lacking = layout.differences(hello).into_iter().find_map(Difference::shortfall);
     if let Some(text) = lacking {
@@ -234,6 +241,13 @@ fn guest_error(seen: &Observed, layout: &Layout) -> Option<(Verdict, String)> {
     }
     let error = seen.end.as_ref()?.error.as_ref()?;
     Some((Verdict::GuestError, error.clone()))
+}
+
+/// The guest's CPU names who runs it. One that names nobody is hidden by its model.
+fn another_hypervisor(accel: Accel, hello: &Hello) -> Option<String> {
+    let found = hello.hypervisor.as_deref().filter(|name| *name != accel.hypervisor())?;
+    let asked = accel.name();
+    Some(format!("{asked} was asked for, the guest's CPU says that it runs under `{found}`"))
 }
 
 /// Expectations on what only the host sees: the console. Without reports there are no checks.
@@ -303,13 +317,14 @@ mod tests {
     use crate::qemu::MachineTexts;
     use crate::run::console::Console;
     use guest_init::frame::Damage;
-    use guest_init::proto::{End, Hello, Plan};
+    use guest_init::proto::{End, Plan};
     use std::time::Duration;
     use workloads::{ExitInfo, WorkerReport};
 
     /// A run of one worker in which nothing went wrong.
     pub(in crate::run) fn good() -> Observed {
         Observed {
+            accel: Accel::Tcg,
             stop: Stop::Ended(QemuEnd::Exited(0)),
             hello: Some(Hello { protocol: VERSION, cpus: 4, nodes: 2, ..Hello::default() }),
             plan: Some(Plan {
@@ -440,6 +455,38 @@ mod tests {
         assert_eq!(verdict(error), Verdict::GuestError);
         let foreign = |s: &mut Observed| s.hello = Some(Hello::default());
         assert_eq!(verdict(foreign), Verdict::GuestError);
+    }
+
+    #[test]
+    fn a_guest_that_runs_under_something_else_is_not_judged() {
+        let under = |accel, name: Option<&str>| {
+            verdict(|seen| {
+                seen.accel = accel;
+                seen.hello.as_mut().unwrap().hypervisor = name.map(str::to_owned);
+            })
+        };
+        let [kvm, tcg] = ["KVMKVMKVM", "TCGTCGTCGTCG"];
+        assert_eq!(under(Accel::Kvm, Some(tcg)), Verdict::GuestError);
+        assert_eq!(under(Accel::Tcg, Some(kvm)), Verdict::GuestError);
+        for (accel, name) in [(Accel::Kvm, kvm), (Accel::Tcg, tcg)] {
+            assert_eq!(under(accel, Some(name)), Verdict::Pass);
+            assert_eq!(under(accel, None), Verdict::Pass, "an older PID 1, or a hidden name");
+        }
+    }
+
+    #[test]
+    fn of_a_failure_of_kvm_the_advice_has_what_tells() {
+        let text = "warning: a\nKVM internal error. Suberror: 1\nemulation failure\nRIP=12 RFL=6\n";
+        let mut seen = good();
+        (seen.stop, seen.complaints) = (Stop::Halted, text.into());
+        seen.halted = Some("internal-error".into());
+        let text = "QEMU stopped the guest (internal-error): KVM internal error. Suberror: 1, \
+                    emulation failure, RIP=12; see qemu.log";
+        assert_eq!(stopped_by_us(&seen).unwrap().1, text);
+        seen.complaints = "q: error: failed to set MSR 0x10a to 0x69\nq: Assertion `x'\n".into();
+        seen.stop = Stop::Ended(QemuEnd::Signaled(6));
+        let advice = kernel_died(&seen).unwrap().1;
+        assert!(advice.ends_with("failed to set MSR 0x10a to 0x69"), "{advice}");
     }
 
     #[test]

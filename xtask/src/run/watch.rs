@@ -9,11 +9,12 @@ use super::load::{HostLoad, LoadMeter};
 use super::stall::StallMeter;
 use super::tail::Tail;
 use crate::progress::Progress;
-use crate::qemu::{Bounds, Command, Guest, Notice, Qemu, QemuEnd, arguments};
+use crate::qemu::{Accel, Bounds, Command, Guest, Notice, Qemu, QemuEnd, complaints};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan, SchedulerLife, SchedulerOutput};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use workloads::{RunRecord, WorkerReport};
@@ -52,6 +53,8 @@ pub(crate) enum Stop {
 /// Everything that was seen of a guest.
 #[derive(Debug)]
 pub(crate) struct Observed {
+    /// What it was to run under.
+    pub(crate) accel: Accel,
     pub(crate) stop: Stop,
     pub(crate) hello: Option<Hello>,
     pub(crate) plan: Option<Plan>,
@@ -67,6 +70,7 @@ pub(crate) struct Observed {
     pub(crate) console: Console,
     /// The command line of its kernel.
     pub(crate) cmdline: String,
+    /// What QEMU wrote to stderr.
     pub(crate) complaints: String,
     /// QEMU's name for why it stopped the vCPUs.
     pub(crate) halted: Option<String>,
@@ -107,6 +111,7 @@ struct Watch<'a> {
     frames: Tail,
     decoder: Decoder,
     log: Tail,
+    qemu_log: PathBuf,
     started: Instant,
     stall: StallMeter,
     /// How long QEMU could run up to the first frame.
@@ -129,9 +134,10 @@ impl<'a> Watch<'a> {
         progress: &'a Progress,
     ) -> Result<Self> {
         let started = Instant::now();
-        let qemu = Qemu::start(&arguments(guest), guest.monitor(), bounds)?;
+        let qemu = Qemu::start(guest, bounds)?;
         progress.update("booting");
         let seen = Observed {
+            accel: guest.accel,
             stop: Stop::Finished,
             hello: None,
             plan: None,
@@ -161,6 +167,7 @@ impl<'a> Watch<'a> {
             frames: Tail::new(&guest.frames),
             decoder: Decoder::default(),
             log: Tail::new(&guest.console),
+            qemu_log: guest.log.clone(),
             started,
             stall: StallMeter::new(started),
             able_at_boot: Duration::ZERO,
@@ -326,7 +333,7 @@ impl<'a> Watch<'a> {
             self.quit()?;
         }
         self.read_ports();
-        let complaints = self.qemu.complaints();
+        let complaints = complaints(&self.qemu_log);
         Ok(Observed {
             stop,
             damage: self.decoder.damage(),

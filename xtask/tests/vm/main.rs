@@ -7,6 +7,7 @@ mod custom;
 mod deterministic;
 mod input;
 mod kernels;
+mod kvm;
 mod main_job;
 mod malformed;
 mod modes;

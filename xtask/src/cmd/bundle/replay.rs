@@ -9,7 +9,8 @@ use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
 use crate::progress::{Progress, json_to_stdout, to_stdout};
 use crate::qemu::{
-    self, Accel, AccelChoice, Bounds, Confinement, Decision, GDB_HOST, Gdb, Guest, Turns,
+    self, Accel, AccelChoice, Attempt, Bounds, Confinement, Decision, GDB_HOST, Gdb, Guest, Turns,
+    Wish, needs_kvm,
 };
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
 use anyhow::{Context as _, Result};
@@ -36,29 +37,29 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     };
     let folder = Folder::create(args.out.as_deref(), &bundle.scenario.name, paths)?;
     let plan = bundle.plan(other, &qemu, &folder, paths)?;
-    let decision = accelerator(bundle.manifest.boot.accel, paths);
-    let accel = decision.accel;
+    let decision = accelerator(&bundle.manifest.boot, &qemu, paths)?;
+    let attempt = &decision.attempt;
     let facts = vm::host_facts(&plan, &qemu, &decision);
-    let guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(accel, &folder)? };
+    let guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     folder.write_json("host.json", &facts)?;
     let confinement = confinement(&guest, &folder, &progress)?;
     let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(confinement) };
     let limits = match guest.gdb {
         Some(_) => Limits::none(),
-        None => plan.limits(accel).with_silence(args.hang_after),
+        None => plan.limits(guest.accel).with_silence(args.hang_after),
     };
-    progress.step(format!("booting Linux {} ({})", plan.kernel.release, accel.name()));
+    progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
     let seen = boot(&bundle, &guest, bounds, limits, interrupted, &progress)?;
     let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
-    let report = vm::finish(&plan, accel, facts, seen, &folder, &progress)?;
+    let report = vm::finish(&plan, attempt, facts, seen, &folder, &progress)?;
     drop(progress);
     let replayed = Replayed {
         report,
         report_json: read(&folder.path().join("report.json"))?,
         console: read(&folder.console())?,
         frames: read(&folder.frames())?,
-        accel,
+        accel: attempt.accel,
         kernel_sha256: plan.kernel.sha256,
         initramfs_sha256: plan.image.sha256,
         ended_by_itself: matches!(stop, Stop::Ended(_)),
@@ -112,19 +113,23 @@ fn other_kernel(spec: &str, bundle: &Bundle, paths: &Paths, progress: &Progress)
 }
 
 /// The recorded one if it works here.
-fn accelerator(recorded: Accel, paths: &Paths) -> Decision {
-    let as_recorded = |accel| Decision { accel, on_trial: false, reason: "as recorded".into() };
-    match recorded {
-        Accel::Tcg => as_recorded(Accel::Tcg),
-        Accel::Kvm => match AccelChoice::Auto.decide(paths) {
-            Decision { accel: Accel::Kvm, on_trial: false, .. } => as_recorded(Accel::Kvm),
-            other => Decision {
-                accel: Accel::Tcg,
-                on_trial: false,
-                reason: format!("no guest has lived under KVM here: {}", other.reason),
-            },
-        },
+fn accelerator(boot: &BootRecord, qemu: &str, paths: &Paths) -> Result<Decision> {
+    let cpu_model = boot.cpu_model.clone();
+    let recorded = Attempt { accel: boot.accel, cpu_model: cpu_model.clone() };
+    if boot.accel == Accel::Tcg {
+        return Ok(Decision::as_recorded(recorded));
     }
+    let here = AccelChoice::Auto.decide(Wish { qemu, cpu_model: None }, paths)?;
+    let of_this_host = cpu_model.as_deref().is_none_or(needs_kvm);
+    Ok(match (here.is_proven_kvm(), of_this_host) {
+        // What of it this host can give.
+        (true, true) => Decision::as_recorded(here.attempt),
+        (true, false) => Decision::as_recorded(recorded),
+        (false, _) => Decision::emulated(
+            cpu_model.filter(|model| !needs_kvm(model)),
+            &format!("no guest has lived under KVM here: {}", here.reason),
+        ),
+    })
 }
 
 /// The usual port, or any that is free.

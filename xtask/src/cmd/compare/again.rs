@@ -31,6 +31,11 @@ pub(super) fn run(
     let sides = [recorded(&args.a)?, recorded(other)?];
     let all = Folder::create(args.out.as_deref(), "compare", paths)?;
     let progress = Progress::new();
+    let notices = [&sides[0], &sides[1]].map(|side| vm::kvm_notice(side, paths));
+    let mut notices: Vec<_> =
+        notices.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    notices.dedup();
+    notices.iter().for_each(|notice| progress.step(notice));
     let mut reports: [Vec<RunReport>; 2] = Default::default();
     for number in 1..=count {
         for (side, name) in [(0, "a"), (1, "b")] {
@@ -67,7 +72,7 @@ fn recorded(path: &Path) -> Result<VmArgs> {
         .with_context(|| refusal(format!("`{}` is the command of no `vm`", file.display())))?;
     args.guest.config = Some(folder.join("scenario.json"));
     (args.overrides.duration, args.overrides.work_type) = (None, None);
-    (args.repeat, args.json, args.out) = (1, false, None);
+    (args.repeat, args.json, args.out, args.retry_kvm) = (1, false, None, false);
     Ok(args)
 }
 

@@ -25,13 +25,23 @@ pub(super) fn print(
         ended.join(", ")
     };
     writeln!(out, "runs: A {}; B {}", of(a), of(b))?;
-    writeln!(out, "{}\n", explained(basis, findings.len()))?;
+    match basis {
+        Basis::Accelerators => writeln!(
+            out,
+            "A ran under {}, B under {}: their times have little in common, so that no difference \
+             is judged (--across-accelerators judges all the same)\n",
+            a.accelerators(),
+            b.accelerators()
+        )?,
+        _ => writeln!(out, "{}\n", explained(basis, findings.len()))?,
+    }
     print_findings(basis, findings, out)?;
     let alone: Vec<_> = only_on_one(a, b).iter().map(ToString::to_string).collect();
     if !alone.is_empty() {
         writeln!(out, "\non one side only, or not in every run: {}", alone.join(", "))?;
     }
-    if basis != Basis::Nothing && findings.iter().all(|finding| !finding.real) {
+    let is_judged = matches!(basis, Basis::Exact | Basis::Statistics);
+    if is_judged && findings.iter().all(|finding| !finding.real) {
         let said = match basis {
             Basis::Exact => "no difference",
             _ => "no difference above the noise",
@@ -70,7 +80,7 @@ fn explained(basis: Basis, metrics: usize) -> String {
              400 comparisons at most, its 95 % interval is to one side of 0, and it is more than \
              the noise: the most that two halves of one side's runs differ"
         ),
-        Basis::Nothing => format!(
+        Basis::Nothing | Basis::Accelerators => format!(
             "fewer than {LEAST_RUNS} runs a side: nothing tells these differences from noise \
              (--repeat {LEAST_RUNS})"
         ),
@@ -120,7 +130,7 @@ fn said(basis: Basis, finding: &Finding) -> &'static str {
         (None, true, _) => "other",
         (None, false, Basis::Exact) => "same",
         (None, false, Basis::Statistics) => "noise",
-        (None, false, Basis::Nothing) => "",
+        (None, false, Basis::Nothing | Basis::Accelerators) => "",
     }
 }
 

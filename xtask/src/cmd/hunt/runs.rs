@@ -217,7 +217,7 @@ fn inputs(
         }
     };
     let (plan, qemu) = vm::prepare(vm, paths, progress)?;
-    let run = vm::inputs(vm, &plan, &qemu)?;
+    let run = vm::inputs(vm, &plan, &qemu, None)?;
     Ok(sha256(format!("{run}\n{sound:?}").as_bytes()))
 }
 

@@ -15,6 +15,8 @@ fn run(verdict: Verdict) -> RunSummary {
         kernel: "6.12".into(),
         kernel_args: Vec::new(),
         machine: String::new(),
+        accel: String::new(),
+        cpu_model: String::new(),
         checks: Vec::new(),
         metrics: BTreeMap::new(),
         latencies: BTreeMap::new(),

@@ -54,7 +54,7 @@ struct Whole<'a> {
     verdict: Verdict,
     advice: Option<&'a str>,
     kernel: String,
-    machine: &'a str,
+    machine: String,
     /// Name, outcome, measured, bound, unit, workers, detail.
     checks: Vec<Value>,
     metrics: BTreeMap<String, f64>,
@@ -157,7 +157,7 @@ impl<'a> Whole<'a> {
             verdict: run.verdict,
             advice: run.advice.as_deref(),
             kernel: run.linux(),
-            machine: &run.machine,
+            machine: run.place(),
             checks: checks.collect(),
             metrics: metrics.collect(),
             latencies: run.latencies.iter().map(|(kind, all)| (kind.name(), all.into())).collect(),

@@ -37,8 +37,8 @@ fn case(row: &Row, suite: &str) -> TestCase {
             Standing::UnexpectedPass => reason(row).map(|why| format!("{why}\n")),
             _ => None,
         };
-        let (kernel, machine, folder) = (run.linux(), &run.machine, &run.folder);
-        let facts = format!("Linux {}\n{}\n{}", clean(&kernel), clean(machine), clean(folder));
+        let (kernel, machine, folder) = (run.linux(), run.place(), &run.folder);
+        let facts = format!("Linux {}\n{}\n{}", clean(&kernel), clean(&machine), clean(folder));
         case.set_system_out(standing.unwrap_or_default() + &facts);
     }
     case
@@ -121,19 +121,19 @@ mod tests {
             <testsuite name="bookworm/none" tests="3" disabled="0" errors="2" failures="0">
                 <testcase name="wake/own/1/deterministic" classname="bookworm/none">
                     <system-out>Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/bookworm/none/wake/own/1/deterministic/1</system-out>
                 </testcase>
                 <testcase name="quota/own/1/deterministic" classname="bookworm/none">
                     <error message="50 % | &lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; `a` *b* ::error::x,  [31m" type="inconclusive">latency.wake.p99 could not be judged: 3.21 ms, bound 2.00 ms; 99th percentile of wake-ups | all</error>
                     <system-out>Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/bookworm/none/quota/own/1/deterministic/1</system-out>
                 </testcase>
                 <testcase name="wake/own/2/deterministic" classname="bookworm/none">
                     <error message="50 % | &lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; `a` *b* ::error::x,  [31m" type="unrepeatable"></error>
                     <system-out>Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/bookworm/none/wake/own/2/deterministic/1</system-out>
                 </testcase>
             </testsuite>
@@ -141,7 +141,7 @@ mod tests {
                 <testcase name="wake/own/1/deterministic" classname="trixie/none">
                     <skipped>known-failure: 50 % | &lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; `a` *b* ::error::x,  [31m</skipped>
                     <system-out>Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/trixie/none/wake/own/1/deterministic/1</system-out>
                 </testcase>
                 <testcase name="quota/own/1/deterministic" classname="trixie/none">
@@ -152,13 +152,13 @@ mod tests {
                 <testcase name="wake/own/1/deterministic" classname="bookworm/scx_a">
                     <system-out>50 % | &lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; `a` *b* ::error::x,  [31m
         Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/bookworm/scx_a/wake/own/1/deterministic/1</system-out>
                 </testcase>
                 <testcase name="quota/own/1/deterministic" classname="bookworm/scx_a">
                     <failure message="50 % | &lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; `a` *b* ::error::x,  [31m" type="fail">latency.wake.p99: 3.21 ms, bound 2.00 ms; 99th percentile of wake-ups | all</failure>
                     <system-out>Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/bookworm/scx_a/quota/own/1/deterministic/1</system-out>
                 </testcase>
             </testsuite>
@@ -169,7 +169,7 @@ mod tests {
                 <testcase name="quota/own/1/deterministic" classname="trixie/scx_a">
                     <error message="50 % | &lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; `a` *b* ::error::x,  [31m" type="guest-failed"></error>
                     <system-out>Linux 6.12.0-amd64
-        4 CPUs (1s4c1t), 1024 MiB
+        4 CPUs (1s4c1t), 1024 MiB, tcg
         cells/trixie/scx_a/quota/own/1/deterministic/1</system-out>
                 </testcase>
             </testsuite>

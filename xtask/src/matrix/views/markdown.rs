@@ -1,5 +1,6 @@
 //! A matrix as the summary of a GitHub step. Called by `cmd::matrix`.
 
+use super::super::accelerators::mixed_accelerators;
 use super::super::table::{Row, Standing, Table};
 use super::grid::Grid;
 use super::{broken, clean, counts_line, reason, word};
@@ -15,6 +16,9 @@ const LIMIT: usize = (1 << 20) - 1000;
 /// is room.
 pub(crate) fn markdown(table: &Table, out: &mut impl Write) -> Result<()> {
     let mut text = format!("## {}\n\n{}\n", plain(&table.name), plain(&counts_line(table)));
+    if let Some(mixed) = mixed_accelerators(table) {
+        text.push_str(&format!("\n{}\n", plain(&mixed)));
+    }
     let mut left_out = Vec::new();
     let grid = grid(&Grid::of(table));
     match text.len() + grid.len() > LIMIT {
@@ -87,7 +91,7 @@ fn details(row: &Row) -> String {
         text.push('\n');
     }
     if let Some(run) = row.telling() {
-        let (kernel, machine) = (plain(&run.linux()), plain(&run.machine));
+        let (kernel, machine) = (plain(&run.linux()), plain(&run.place()));
         let folder = plain(&run.folder);
         text.push_str(&format!("Linux {kernel}, {machine}, run folder <code>{folder}</code>\n\n"));
     }
@@ -148,7 +152,7 @@ mod tests {
         |---|---|--:|--:|---|
         | latency.wake.p99 | inconclusive | 3.21 ms | 2.00 ms | 99th percentile of wake-ups &#124; all |
 
-        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, run folder <code>cells/bookworm/none/quota/own/1/deterministic/1</code>
+        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, tcg, run folder <code>cells/bookworm/none/quota/own/1/deterministic/1</code>
 
         </details>
 
@@ -166,7 +170,7 @@ mod tests {
         |---|---|--:|--:|---|
         | latency.wake.p99 | fail | 3.21 ms | 2.00 ms | 99th percentile of wake-ups &#124; all |
 
-        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, run folder <code>cells/bookworm/scx&#95;a/quota/own/1/deterministic/1</code>
+        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, tcg, run folder <code>cells/bookworm/scx&#95;a/quota/own/1/deterministic/1</code>
 
         </details>
 
@@ -174,7 +178,7 @@ mod tests {
 
         50 % &#124; &#60;script&#62;alert(1)&#60;/script&#62; &#93;&#93;&#62; &#96;a&#96; &#42;b&#42; ::error::x,  &#91;31m
 
-        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, run folder <code>cells/trixie/scx&#95;a/quota/own/1/deterministic/1</code>
+        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, tcg, run folder <code>cells/trixie/scx&#95;a/quota/own/1/deterministic/1</code>
 
         </details>
 
@@ -182,7 +186,7 @@ mod tests {
 
         50 % &#124; &#60;script&#62;alert(1)&#60;/script&#62; &#93;&#93;&#62; &#96;a&#96; &#42;b&#42; ::error::x,  &#91;31m
 
-        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, run folder <code>cells/bookworm/none/wake/own/2/deterministic/1</code>
+        Linux 6.12.0-amd64, 4 CPUs (1s4c1t), 1024 MiB, tcg, run folder <code>cells/bookworm/none/wake/own/2/deterministic/1</code>
 
         </details>
 

@@ -16,7 +16,7 @@ pub(crate) use markdown::markdown;
 pub(crate) use text::text;
 
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 
 use super::table::{Row, Standing, Table};
 use crate::report::show_value;

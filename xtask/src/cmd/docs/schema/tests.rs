@@ -246,6 +246,8 @@ fn a_report(workers: Vec<WorkerReport>) -> RunReport {
             icount_shift: None,
             memory_mib: 1024,
             accel: "tcg".into(),
+            hypervisor: Some("TCGTCGTCGTCG".into()),
+            cpu_model: Some("max".into()),
             deterministic: false,
             qemu: "7.2".into(),
             clocksource: None,
