@@ -89,9 +89,12 @@ impl WorkloadHandle {
     /// shows at the end of the worker.
     pub(crate) fn keep_affinities(&mut self, pool: &BTreeSet<usize>, plugged: Option<usize>) {
         let common = &self.common;
-        // These choose their CPUs themselves and come back to what they are asked for at the end.
+        // From the gate on these choose their CPUs themselves, and come back to what they are asked
+        // for at the end.
+        let begun = common.control().gate.load(Relaxed) != 0;
         let choose = |index| {
-            common.sets.iter().any(|set| set.workers.contains(&index) && set.needs.chooses_cpus)
+            let mut sets = common.sets.iter();
+            begun && sets.any(|set| set.workers.contains(&index) && set.needs.chooses_cpus)
         };
         for member in &mut self.members {
             let index = member.index() - common.first_worker;
