@@ -9,27 +9,54 @@ const SIGNIFICANT_DIGITS: u8 = 2;
 /// Longer samples count as this.
 const HIGHEST_NS: u64 = 3_600_000_000_000;
 
-/// Samples of one meaning in one worker while it runs.
+/// Values below this have a bucket each; from there on each doubling has half as many.
+const FINEST: u64 = 256;
+const FINEST_BITS: u32 = FINEST.ilog2();
+
+/// Samples of one meaning in one worker while it runs, in the buckets of an HDR histogram of these
+/// digits. That itself keeps more books: a sample costs it five times as many instructions.
 #[derive(Debug)]
 pub(crate) struct Samples {
-    buckets: Histogram<u64>,
+    counts: Box<[u64]>,
     max_ns: u64,
 }
 
 impl Samples {
     pub(crate) fn new() -> Self {
-        Self { buckets: empty(), max_ns: 0 }
+        Self { counts: vec![0; bucket(HIGHEST_NS) + 1].into(), max_ns: 0 }
     }
 
     #[inline]
     pub(crate) fn record(&mut self, value_ns: u64) {
-        self.buckets.saturating_record(value_ns);
+        let last = self.counts.len() - 1;
+        if let Some(count) = self.counts.get_mut(bucket(value_ns).min(last)) {
+            *count += 1;
+        }
         self.max_ns = self.max_ns.max(value_ns);
     }
 
     pub(crate) fn summary(&self) -> Option<LatencySummary> {
-        LatencySummary::of(&self.buckets, self.max_ns)
+        let mut buckets = empty();
+        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            buckets.saturating_record_n(lowest(bucket), *count);
+        }
+        LatencySummary::of(&buckets, self.max_ns)
     }
+}
+
+/// The bucket of a value.
+#[inline]
+fn bucket(value_ns: u64) -> usize {
+    let doublings = (value_ns | (FINEST - 1)).ilog2() + 1 - FINEST_BITS;
+    let bucket = u64::from(doublings) * (FINEST / 2) + (value_ns >> doublings);
+    usize::try_from(bucket).unwrap_or(usize::MAX)
+}
+
+/// The least value of a bucket.
+fn lowest(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    let doublings = (bucket / (FINEST / 2)).saturating_sub(1);
+    (bucket - doublings * (FINEST / 2)) << doublings
 }
 
 /// A distribution as the report holds it: the usual percentiles and the buckets behind them.
@@ -115,6 +142,16 @@ mod tests {
     fn merging_is_the_same_as_recording_together() {
         let parts = [of(1..=1000), of(5_000..=9_000)];
         assert_eq!(LatencySummary::merged(&parts).unwrap(), of((1..=1000).chain(5_000..=9_000)));
+    }
+
+    #[test]
+    fn our_buckets_are_those_of_the_hdr_histogram() {
+        let near = |power: u32| [0, 1, 2, 3].map(|step| (1_u64 << power) + step - 2);
+        let values = (0..3000).chain((9..42).flat_map(near)).chain([HIGHEST_NS, u64::MAX]);
+        let values: Vec<u64> = values.collect();
+        let mut hdr = empty();
+        values.iter().for_each(|value| hdr.saturating_record(*value));
+        assert_eq!(of(values), LatencySummary::of(&hdr, u64::MAX).unwrap());
     }
 
     #[test]

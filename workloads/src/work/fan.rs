@@ -194,7 +194,7 @@ pub(super) fn lead(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
     let followers = u32::try_from(followers).unwrap_or(u32::MAX);
     let (round, done) = (w.line(ROUND), w.line(DONE));
     done.word.store(0, Relaxed);
-    let stamp_ns = w.stamp();
+    let stamp_ns = w.recent();
     round.stamp_ns.store(stamp_ns, Relaxed);
     round.word.fetch_add(1, Release);
     futex_wake(w, &round.word, followers)?;
@@ -212,7 +212,7 @@ pub(super) fn lead(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
 
 /// Sleeps until the round after `seen` has begun, and samples the wake-up.
 pub(super) fn follow(w: &mut Worker<'_>, seen: &mut u32) -> Result<(), Errno> {
-    w.stamp();
+    w.checkpoint();
     let round = w.line(ROUND);
     let mut slept = false;
     while round.word.load(Acquire) == *seen {

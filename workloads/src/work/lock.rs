@@ -114,7 +114,7 @@ impl PriorityInversion {
 
     /// Sleeps until there have been more rounds than `seen`; false if there will be no more.
     fn await_round(&self, w: &mut Worker<'_>, seen: u64) -> Result<bool, Errno> {
-        w.stamp();
+        w.checkpoint();
         let round = w.line(ROUND);
         loop {
             // Asked in this order: word, end, rounds. What changes after that changes the word.

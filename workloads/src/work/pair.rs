@@ -10,6 +10,10 @@ use crate::worker::Worker;
 use rustix::io::Errno;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+/// The word of a line whose owner waits for the token in its pipe. The value says whether it did
+/// when the token was sent.
+const ASKED: u32 = 1;
+
 /// Line and pipe `p` of the group carry the token to position `p`.
 const fn pair(pipes: usize) -> Needs {
     Needs {
@@ -61,13 +65,12 @@ impl Work for FutexPingPong {
     }
 }
 
-type Step = fn(&mut Worker<'_>) -> Result<(), Errno>;
-
+#[inline]
 fn alternate(
     w: &mut Worker<'_>,
     mut work: impl FnMut(&mut Worker<'_>),
-    give: Step,
-    take: Step,
+    give: impl Fn(&mut Worker<'_>) -> Result<(), Errno>,
+    take: impl Fn(&mut Worker<'_>) -> Result<(), Errno>,
 ) -> Finish {
     let serves = w.position() == 0;
     let mut work_and_give = |w: &mut Worker<'_>| {
@@ -101,21 +104,29 @@ fn write_token(w: &mut Worker<'_>) -> Result<(), Errno> {
 }
 
 /// Gives the token to position `to` through its pipe.
+#[inline]
 pub(super) fn write_to(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
-    let stamp_ns = w.stamp();
-    w.line(to).stamp_ns.store(stamp_ns, Relaxed);
+    let stamp_ns = w.recent();
+    let line = w.line(to);
+    // A token that is there before it is asked for wakes nobody.
+    let asked = line.word.load(Acquire) == ASKED;
+    line.value.store(u64::from(asked), Relaxed);
+    line.stamp_ns.store(stamp_ns, Relaxed);
     write_byte(w, to)
 }
 
 /// Waits for the token in the worker's own pipe.
+#[inline]
 pub(super) fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
-    let asked_ns = w.stamp();
+    w.checkpoint();
     let me = w.position();
+    let line = w.line(me);
+    line.word.store(ASKED, Release);
     read_byte(w, me)?;
-    let sent_ns = w.line(me).stamp_ns.load(Relaxed);
+    let sent_ns = line.stamp_ns.load(Relaxed);
     let now_ns = w.resume_after(sent_ns);
-    // A token that was there before we asked woke nobody.
-    if sent_ns >= asked_ns {
+    line.word.store(0, Relaxed);
+    if line.value.load(Relaxed) != 0 {
         w.record(Latency::Wake, now_ns.saturating_sub(sent_ns));
     }
     Ok(())
@@ -126,8 +137,9 @@ fn wake_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
 }
 
 /// Gives the token to position `to`, which alone sleeps on its line.
+#[inline]
 pub(super) fn wake(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
-    let stamp_ns = w.stamp();
+    let stamp_ns = w.recent();
     let line = w.line(to);
     line.stamp_ns.store(stamp_ns, Relaxed);
     line.word.store(1, Release);
@@ -135,6 +147,7 @@ pub(super) fn wake(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
 }
 
 /// Waits for the token on the worker's own line.
+#[inline]
 pub(super) fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
     let line = w.line(w.position());
     let mut slept = false;

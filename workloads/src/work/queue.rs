@@ -52,14 +52,14 @@ impl ProducerConsumerImbalance {
         let mut due_ns = w.stamp();
         while w.next() {
             due_ns += period_ns;
-            let left_ns = due_ns.saturating_sub(w.stamp());
+            let left_ns = due_ns.saturating_sub(w.recent());
             if left_ns > 0 && !w.sleep_for(Duration::from_nanos(left_ns)) {
                 return Err(Errno::CANCELED);
             }
             while !ring.put(w) {
                 park(w, &|w| ring.has_room(w))?;
                 // Nobody makes up for the time in which there was no room.
-                due_ns = due_ns.max(w.stamp());
+                due_ns = due_ns.max(w.recent());
             }
             w.add_work(1);
             wake_one(w, self.beds(true))?;
@@ -219,7 +219,7 @@ impl EpollStorm {
                     break;
                 }
                 let event = w.line(PUT).value.fetch_add(1, SeqCst);
-                let stamp_ns = w.stamp();
+                let stamp_ns = w.recent();
                 let note = self.note(w, event);
                 note.stamp_ns.store(stamp_ns, Relaxed);
                 note.value.store(event + 1, Release);
@@ -348,7 +348,7 @@ fn backlog(w: &Worker<'_>) -> u64 {
 #[inline(never)]
 fn park(w: &mut Worker<'_>, ready: &dyn Fn(&Worker<'_>) -> bool) -> Result<(), Errno> {
     let bed = w.line(BEDS + w.position());
-    w.stamp();
+    w.checkpoint();
     bed.word.store(PARKED, SeqCst);
     fence(SeqCst);
     if ready(w) && bed.word.compare_exchange(PARKED, AWAKE, SeqCst, Relaxed).is_ok() {
@@ -379,7 +379,7 @@ fn wake_one(w: &mut Worker<'_>, beds: Range<usize>) -> Result<(), Errno> {
         if bed.word.load(Relaxed) == PARKED
             && bed.word.compare_exchange(PARKED, CHOSEN, SeqCst, Relaxed).is_ok()
         {
-            bed.stamp_ns.store(w.stamp(), Relaxed);
+            bed.stamp_ns.store(w.recent(), Relaxed);
             bed.word.store(AWAKE, Release);
             return futex_wake(w, &bed.word, 1);
         }

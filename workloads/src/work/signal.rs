@@ -81,7 +81,7 @@ fn send_one(w: &mut Worker<'_>, sent: &mut u32) -> Result<(), Errno> {
     }
     let partner = w.line(1 - w.position());
     let tid = i32::try_from(partner.value.load(Relaxed)).map_err(|_| Errno::SRCH)?;
-    w.stamp();
+    w.checkpoint();
     match interrupt_thread(tid) {
         // It has seen the stop already, which came since we looked.
         Err(Errno::SRCH) if w.stopping() => return Err(Errno::CANCELED),
@@ -131,7 +131,7 @@ fn reach(w: &Worker<'_>, stage: u32) -> Result<(), Errno> {
 }
 
 fn await_partner(w: &mut Worker<'_>, stage: u32) -> Result<(), Errno> {
-    w.stamp();
+    w.checkpoint();
     let word = &w.line(3 - w.position()).word;
     loop {
         let at = word.load(Acquire);

@@ -55,7 +55,7 @@ impl Worker<'_> {
             cpus_used,
             steps,
             errors: take(&mut self.errors),
-            tallies: self.tallies.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect(),
+            tallies: self.tallies.iter().map(|(what, sum)| ((*what).to_owned(), *sum)).collect(),
             io_target: self.io_target.take(),
             not_applied: take(&mut self.not_applied),
             alu_width: self.alu_width.take(),

@@ -2,6 +2,7 @@
 //! Work types call it; the bookkeeping is the same for all of them and lives here alone.
 
 mod closing;
+mod near;
 mod slices;
 mod warmup;
 
@@ -15,7 +16,7 @@ use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
 use crate::settings::Asked;
-use crate::sys::cpu::{current_cpu, is_emulated};
+use crate::sys::cpu::{current_cpu, is_emulated, ticks};
 use crate::sys::shared::{Control, Line, Phase, Slot};
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
@@ -98,8 +99,13 @@ pub(crate) struct Worker<'a> {
     started_ns: u64,
     /// The latest look at the clock; gaps are measured from here.
     seen_ns: u64,
+    /// The TSC then.
+    seen_ticks: u64,
+    /// The most ticks without a look at the clock that were looked into; fewer are no longer gap.
+    known_ticks: u64,
     /// Whether this iteration has looked at the clock already.
     fresh: bool,
+    /// When CPU time was read, later by what was blocked since, and what it was.
     cpu_seen: (u64, u64),
     /// When the latest deliberate block began and ended, of which nobody says when it was over.
     block: (u64, u64),
@@ -118,7 +124,7 @@ pub(crate) struct Worker<'a> {
     counters: Counters,
     samples: [Option<Box<Samples>>; Latency::COUNT],
     errors: BTreeMap<String, u64>,
-    tallies: BTreeMap<&'static str, u64>,
+    tallies: Vec<(&'static str, u64)>,
     io_target: Option<String>,
     not_applied: Vec<NotApplied>,
     /// What the kernel is to hold at the end.
@@ -163,6 +169,8 @@ impl<'a> Worker<'a> {
             work_units: 0,
             started_ns: now_ns,
             seen_ns: now_ns,
+            seen_ticks: ticks(),
+            known_ticks: 0,
             fresh: false,
             cpu_seen: (now_ns, 0),
             block: (0, 0),
@@ -177,7 +185,7 @@ impl<'a> Worker<'a> {
             counters: Counters::begin(),
             samples: Default::default(),
             errors: BTreeMap::new(),
-            tallies: BTreeMap::new(),
+            tallies: Vec::new(),
             io_target: None,
             not_applied: Vec::new(),
             asked,
@@ -406,7 +414,7 @@ impl<'a> Worker<'a> {
 
     /// Spins until `duration` of wall time has passed; false if the stop came first.
     pub(crate) fn spin_for(&mut self, duration: Duration) -> bool {
-        let end_ns = self.stamp().saturating_add(clock::to_ns(duration));
+        let end_ns = self.recent().saturating_add(clock::to_ns(duration));
         while !self.stopping() {
             self.spin(SPIN_CHUNK);
             if self.stamp() >= end_ns {
@@ -421,7 +429,7 @@ impl<'a> Worker<'a> {
     /// Sleeps to an absolute deadline and records how late the wake-up was; false if the stop
     /// came first. Who is late by then has a sample too, of what is known: at least so late.
     pub(crate) fn sleep_for(&mut self, duration: Duration) -> bool {
-        let due_ns = self.stamp().saturating_add(clock::to_ns(duration));
+        let due_ns = self.recent().saturating_add(clock::to_ns(duration));
         let (woke, now_ns) = self.sleep_until(due_ns);
         if woke || now_ns > due_ns {
             self.record(Latency::Timer, now_ns.saturating_sub(due_ns));
@@ -431,7 +439,7 @@ impl<'a> Worker<'a> {
 
     /// Sleeps for a time that is no sample; false if the stop came first.
     pub(crate) fn pause(&mut self, duration: Duration) -> bool {
-        let due_ns = self.stamp().saturating_add(clock::to_ns(duration));
+        let due_ns = self.recent().saturating_add(clock::to_ns(duration));
         self.sleep_until(due_ns).0
     }
 
@@ -469,7 +477,7 @@ impl<'a> Worker<'a> {
     /// Runs `op`, which blocks on purpose and has no latency of its own.
     #[inline]
     pub(crate) fn blocked<R>(&mut self, op: impl FnOnce() -> R) -> R {
-        self.stamp();
+        self.checkpoint();
         let result = op();
         self.resume();
         result
@@ -495,7 +503,10 @@ impl<'a> Worker<'a> {
     /// Counts something that only this work type knows, by name.
     #[inline]
     pub(crate) fn tally(&mut self, what: &'static str, count: u64) {
-        *self.tallies.entry(what).or_insert(0) += count;
+        match self.tallies.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, sum)) => *sum += count,
+            None => self.tallies.push((what, count)),
+        }
     }
 
     /// A checkpoint: now, in CLOCK_MONOTONIC. The time since the last one counts as a gap.
@@ -510,7 +521,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn resume(&mut self) -> u64 {
         let now_ns = clock::monotonic_ns();
         self.block = (self.seen_ns, now_ns);
-        self.seen_ns = now_ns;
+        self.block_was_over(now_ns);
         self.arrive(now_ns)
     }
 
@@ -521,8 +532,16 @@ impl<'a> Worker<'a> {
     pub(crate) fn resume_after(&mut self, over_ns: u64) -> u64 {
         let now_ns = clock::monotonic_ns();
         self.block = (0, 0);
-        self.seen_ns = over_ns.min(now_ns).max(self.seen_ns);
+        self.block_was_over(over_ns.min(now_ns).max(self.seen_ns));
         self.arrive(now_ns)
+    }
+
+    /// The time until then is no gap. No CPU time passed in it, so that it need not be read again for
+    /// that.
+    #[inline]
+    fn block_was_over(&mut self, over_ns: u64) {
+        self.cpu_seen.0 += over_ns.saturating_sub(self.seen_ns);
+        self.seen_ns = over_ns;
     }
 
     #[inline]
@@ -540,6 +559,7 @@ impl<'a> Worker<'a> {
             self.cpu_seen = (now_ns, clock::thread_cpu_ns());
         }
         self.seen_ns = now_ns;
+        self.seen_ticks = ticks();
         self.fresh = true;
         now_ns
     }

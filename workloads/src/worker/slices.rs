@@ -112,6 +112,7 @@ impl Worker<'_> {
     /// Puts what has been counted since the last phase began among the slices.
     fn close_slice(&mut self) {
         let latency = summaries(&self.samples);
+        self.known_ticks = 0;
         self.samples = Default::default();
         self.longest = self.longest.max(self.gap);
         self.slices.push(Slice {

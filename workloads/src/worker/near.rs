@@ -1,0 +1,114 @@
+//! Looks at the clock that need not be: the time stamp counter says that next to no time has passed
+//! since the last one, or less than what is known as a gap. It is never taken for a time. Called by
+//! work types, in every hop.
+
+use super::Worker;
+use crate::sys::cpu::ticks;
+
+/// Ticks of the TSC within which two looks at the clock are one: 0.1 us, about as long as the
+/// bookkeeping of an iteration takes.
+const NEAR_TICKS: u64 = 256;
+/// The same where QEMU executes us. In a deterministic guest an instruction takes several ticks.
+const NEAR_TICKS_EMULATED: u64 = 1024;
+
+impl Worker<'_> {
+    /// [`Self::stamp`] where nothing but bookkeeping may have passed since the last one: then it is
+    /// that.
+    #[inline]
+    pub(crate) fn recent(&mut self) -> u64 {
+        let near = if self.pauses { NEAR_TICKS } else { NEAR_TICKS_EMULATED };
+        if self.ticks_since() < near { self.seen_ns } else { self.stamp() }
+    }
+
+    /// [`Self::stamp`] where only a gap would be of interest, as before a block: the clock is read if
+    /// more has passed than in any gap that is known.
+    #[inline]
+    pub(crate) fn checkpoint(&mut self) {
+        let passed = self.ticks_since();
+        if passed > self.known_ticks {
+            self.known_ticks = passed;
+            self.stamp();
+        }
+    }
+
+    /// Ticks since the clock was read. A CPU whose TSC is behind makes them many, so that it is read
+    /// again.
+    #[inline]
+    fn ticks_since(&self) -> u64 {
+        ticks().wrapping_sub(self.seen_ticks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock;
+    use crate::handle::IoPlace;
+    use crate::sys::shared::{Control, Phase, Shared, Slot};
+    use crate::worker::slices::tests::alone;
+    use crate::worker::{Worker, phase_of_ops, phases};
+    use std::sync::atomic::Ordering::Relaxed;
+
+    const MS: u64 = 1_000_000;
+
+    fn pass(time_ns: u64) {
+        let from_ns = clock::monotonic_ns();
+        while clock::monotonic_ns() < from_ns + time_ns {}
+    }
+
+    fn with_worker(test: impl FnOnce(&mut Worker<'_>, &Control)) {
+        let (control, slots) =
+            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
+        let began = Shared::<Phase>::new(phases(1)).unwrap();
+        let io = IoPlace::default();
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io));
+        worker.begin(clock::monotonic_ns());
+        worker.next();
+        test(&mut worker, &control[0]);
+    }
+
+    #[test]
+    fn a_recent_time_is_the_last_one_only_if_next_to_nothing_has_passed() {
+        with_worker(|worker, _| {
+            let mut shared = 0;
+            for _ in 0..1000 {
+                let seen_ns = worker.stamp();
+                shared += u32::from(worker.recent() == seen_ns);
+            }
+            assert!(shared > 500, "{shared}");
+            let seen_ns = worker.stamp();
+            pass(MS);
+            assert!(worker.recent() >= seen_ns + MS);
+        });
+    }
+
+    #[test]
+    fn a_checkpoint_sees_the_longest_gap_and_leaves_shorter_ones_to_the_next() {
+        with_worker(|worker, _| {
+            worker.stamp();
+            pass(5 * MS);
+            worker.checkpoint();
+            assert!(worker.gap.wall_ns >= 5 * MS, "{:?}", worker.gap);
+            let seen_ns = worker.stamp();
+            worker.checkpoint();
+            assert_eq!(worker.seen_ns, seen_ns);
+            pass(20 * MS);
+            worker.checkpoint();
+            assert!(worker.gap.wall_ns >= 20 * MS, "{:?}", worker.gap);
+        });
+    }
+
+    #[test]
+    fn each_phase_knows_its_own_gaps() {
+        with_worker(|worker, control| {
+            worker.stamp();
+            pass(20 * MS);
+            worker.checkpoint();
+            control.phase.store(phase_of_ops(0).try_into().unwrap(), Relaxed);
+            worker.next();
+            worker.stamp();
+            pass(5 * MS);
+            worker.checkpoint();
+            assert!((5 * MS..20 * MS).contains(&worker.gap.wall_ns), "{:?}", worker.gap);
+        });
+    }
+}
