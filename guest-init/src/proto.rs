@@ -51,6 +51,18 @@ pub mod initramfs {
     pub const SCHEDULER_FILES: &str = "/schedulers";
 }
 
+/// Programs of `cargo xtask bench`, which `examples/programs` runs in the guest.
+pub mod programs {
+    /// The folder of what the image carries for them.
+    pub const FOLDER: &str = "/programs";
+    /// A list of commands, each a list of words, run in this order.
+    pub const LIST: &str = "/programs/commands.json";
+    /// A word of a command that stands for the guest's disk.
+    pub const DISK: &str = "{disk}";
+    /// How a line on the console begins that one of them printed; its index and the line follow.
+    pub const MARK: &str = "schedlab.program=";
+}
+
 /// One message. The stream is hello, plan, any number of the middle ones, the record, a report
 /// per worker, each scheduler with what they wrote, end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

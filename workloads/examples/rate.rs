@@ -1,14 +1,16 @@
 //! Runs one scenario on this machine and prints how much was done in which time, as one line of
 //! JSON: `rate '{"iterations": 100000, "workload": {"num_workers": 2, "work_type": "PipeIo"}}'`.
-//! `cargo xtask bench work-types` builds it as guest-init is built and sets bare loops beside it.
+//! A second word is the disk that I/O types may overwrite; without it they use files.
+//! `cargo xtask bench` builds it as guest-init is built and sets bare loops beside it.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::time::Instant;
-use workloads::{Event, RunOptions, Scenario, Topology, become_supervisor};
+use workloads::{Event, IoPlace, RunOptions, Scenario, Topology, become_supervisor};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let text = std::env::args().nth(1).ok_or("usage: rate SCENARIO, as JSON text")?;
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    let text = std::env::args().nth(1).ok_or("usage: rate SCENARIO [DISK], the first as JSON")?;
+    let disk = std::env::args_os().nth(2);
     let scenario = Scenario::parse(&text)?;
     // As the guest's runner: a parent that shares the CPUs with what it runs starts and stops late.
     let supervised = become_supervisor().is_ok();
@@ -16,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let (mut ready, mut stopping) = (begun, begun);
     let plan = scenario.plan(&Topology::read()?)?;
-    let options = RunOptions::default();
+    let mut options = RunOptions::default();
+    if let Some(disk) = disk {
+        options.io = IoPlace::Device(disk.into());
+    }
     let outcome = workloads::run(&scenario, &plan, &options, &mut |event| match event {
         Event::Ready { .. } => ready = Instant::now(),
         Event::Stopping => stopping = Instant::now(),
@@ -35,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "work_units": reports.iter().map(|report| report.work_units).sum::<u64>(),
         "wall_ns": reports.iter().map(|report| report.wall_time_ns).max(),
         "cpu_ns": reports.iter().map(|report| report.cpu_time_ns).sum::<Option<u64>>(),
+        "sleeps": reports.iter().map(|report| report.voluntary_switches).sum::<Option<u64>>(),
         "spawn_ns": ready.duration_since(begun).as_nanos(),
         "run_ns": stopping.duration_since(ready).as_nanos(),
         "collect_ns": collected.duration_since(stopping).as_nanos(),

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The bare loop beside FutexPingPong: two processes wake each other, each asleep on a word of its
-// own. `cargo xtask bench work-types` compiles it, runs `futex ROUNDS` and reads the JSON line.
+// own, after so many PAUSEs. `cargo xtask bench work-types` compiles it, runs `futex ROUNDS [PAUSES]`
+// and reads the JSON line, which also has how often a part slept.
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,8 +17,12 @@ struct line {
 	_Alignas(64) atomic_uint word;
 };
 
+static long pauses;
+
 static void give(struct line *line)
 {
+	for (long step = 0; step < pauses; step++)
+		__builtin_ia32_pause();
 	atomic_store_explicit(&line->word, 1, memory_order_release);
 	syscall(SYS_futex, &line->word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
@@ -31,12 +37,14 @@ static void take(struct line *line)
 int main(int argc, char **argv)
 {
 	long rounds = argc > 1 ? atol(argv[1]) : 100000;
+	struct rusage mine, partners;
 	struct timespec from, to;
 	struct line *lines = mmap(NULL, 2 * sizeof(*lines), PROT_READ | PROT_WRITE,
 				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (lines == MAP_FAILED)
 		return 1;
+	pauses = argc > 2 ? atol(argv[2]) : 0;
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	pid_t partner = fork();
 	if (partner < 0)
@@ -54,7 +62,10 @@ int main(int argc, char **argv)
 		_exit(0);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	waitpid(partner, NULL, 0);
-	printf("{\"iterations\":%ld,\"wall_ns\":%lld}\n", rounds,
-	       (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec);
+	getrusage(RUSAGE_SELF, &mine);
+	getrusage(RUSAGE_CHILDREN, &partners);
+	printf("{\"iterations\":%ld,\"wall_ns\":%lld,\"sleeps\":%ld}\n", rounds,
+	       (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec,
+	       mine.ru_nvcsw + partners.ru_nvcsw);
 	return 0;
 }

@@ -6,6 +6,7 @@ pub(crate) use matrix::{MatrixArgs, MatrixCommand, MatrixMergeArgs, ViewArgs};
 
 use crate::compare::Threshold;
 use crate::hunt::{Seeds, Shard};
+use crate::image::Programs;
 use crate::qemu::{AccelChoice, MachineArgs};
 use crate::run::ConfigVia;
 use crate::units::parse_disk;
@@ -118,6 +119,9 @@ pub(crate) struct VmArgs {
     /// Print the report as JSON and nothing else on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+    /// What `bench` has the guest run.
+    #[arg(skip)]
+    pub(crate) programs: Programs,
 }
 
 impl VmArgs {
@@ -496,6 +500,13 @@ pub(crate) enum BenchCommand {
         /// Boots of each.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
+    },
+    /// What our bookkeeping costs: instructions of every work type that blocks or wakes beside a bare
+    /// loop in C, counted in one deterministic guest. Exact, whatever else this machine does.
+    Hops {
+        /// Kernel, as for `vm` [default: the first of kernel-configs/kernels.toml].
+        #[arg(long, value_name = "SPEC")]
+        kernel: Option<String>,
     },
     /// The workload library on this machine against bare loops, in turn, with the bounds it must keep.
     WorkTypes {

@@ -40,6 +40,11 @@ impl Refusal {
     pub(crate) fn host(message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { exit_code: exit::HOST, message: message.into(), fix: fix.into() }
     }
+
+    /// A guest did not do what was asked: exit 4.
+    pub(crate) fn guest(message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { exit_code: exit::GUEST, message: message.into(), fix: fix.into() }
+    }
 }
 
 impl fmt::Display for Refusal {

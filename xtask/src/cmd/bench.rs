@@ -2,6 +2,9 @@
 //! and differences are taken in turn, because machines are noisy.
 
 mod compare;
+mod guest;
+mod hop_table;
+mod hops;
 mod kernels;
 mod rivals;
 mod work_types;
@@ -32,6 +35,7 @@ pub(crate) fn run(command: &BenchCommand, paths: &Paths) -> Result<u8> {
         BenchCommand::Kernels { kernel, against, count } => {
             kernels::run([kernel, against], *count, paths)
         }
+        BenchCommand::Hops { kernel } => hops::run(kernel.as_deref(), paths),
         BenchCommand::WorkTypes { count } => work_types::run(*count, paths),
     }
 }

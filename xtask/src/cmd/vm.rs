@@ -247,7 +247,7 @@ fn plan(
     let parts = Parts {
         init: &init,
         modules,
-        extra: Extra::schedulers(&schedulers)?.on(&kernel),
+        extra: Extra::schedulers(&schedulers)?.on(&kernel).and(&args.programs)?,
         scenario: image::scenario_text(via, &scenario)?,
     };
     let mode = || -> Result<_> {

@@ -1,13 +1,14 @@
 //! What an image has beside PID 1, modules and scenario: sched_ext schedulers with all that they
-//! read. Called by `cmd::vm`, and by `bundle`, which takes them out of a recorded image.
+//! read, and programs to be measured. Called by `cmd::vm`, and by `bundle`, which takes them out of
+//! a recorded image.
 
 use super::cpio::Archive;
 use crate::kernel::Kernel;
 use crate::scheduler::Scheduler;
 use anyhow::{Context as _, Result};
-use guest_init::proto::{Carried, initramfs};
+use guest_init::proto::{Carried, initramfs, programs};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Files by their path in the guest, without the first slash; the same ones in the same order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +18,15 @@ pub(crate) struct Extra(BTreeMap<String, File>);
 struct File {
     bytes: Vec<u8>,
     permissions: u32,
+}
+
+/// Programs that a guest runs one after the other, in place of a workload. Needs an init that
+/// does so: `guest-init/examples/programs`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Programs {
+    /// Files of the host by their path in the guest.
+    pub(crate) files: BTreeMap<String, PathBuf>,
+    pub(crate) commands: Vec<Vec<String>>,
 }
 
 impl Extra {
@@ -45,6 +55,18 @@ impl Extra {
             self.add(&path, config.text().into_bytes(), 0o644);
         }
         self
+    }
+
+    /// With these programs, and the list of commands that the guest runs.
+    pub(crate) fn and(mut self, all: &Programs) -> Result<Self> {
+        for (guest_path, file) in &all.files {
+            self.copy(guest_path, file)?;
+        }
+        if !all.commands.is_empty() {
+            let json = serde_json::to_vec(&all.commands).context("serialize(commands) failed")?;
+            self.add(programs::LIST, json, 0o644);
+        }
+        Ok(self)
     }
 
     fn copy(&mut self, path: &str, file: &Path) -> Result<()> {

@@ -5,7 +5,7 @@ mod cpio;
 mod extra;
 mod guest;
 
-pub(crate) use extra::Extra;
+pub(crate) use extra::{Extra, Programs};
 pub(crate) use guest::{fingerprint, guest_init, static_program, user_init};
 
 use crate::error::Refusal;

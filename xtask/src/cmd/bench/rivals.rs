@@ -42,6 +42,7 @@ pub(super) struct Figures {
     pub(super) work_units: u64,
     pub(super) wall_ns: u64,
     pub(super) cpu_ns: u64,
+    pub(super) sleeps: u64,
     pub(super) spawn_ns: u64,
     pub(super) run_ns: u64,
     pub(super) collect_ns: u64,
@@ -71,8 +72,7 @@ pub(super) struct Rivals {
 impl Rivals {
     pub(super) fn prepare(paths: &Paths, progress: &Progress) -> Result<Self> {
         progress.step("building the library and the bare loops");
-        let ours = static_program(&paths.repo.join("workloads"), &["--example", "rate"], paths)
-            .context(Refusal::host("building `rate` failed", "the compiler's message is above"))?;
+        let ours = rate(paths)?;
         let bare = paths.target.join("bench");
         std::fs::create_dir_all(&bare)
             .with_context(|| format!("create_dir_all(`{}`) failed", bare.display()))?;
@@ -105,8 +105,15 @@ impl Rivals {
     }
 
     /// A program of `xtask/bench`.
-    pub(super) fn bare(&self, name: &str, cpus: &[usize], count: u64) -> Result<Figures> {
-        figures(Command::new(self.bare.join(name)).arg(count.to_string()), cpus)
+    pub(super) fn bare(
+        &self,
+        name: &str,
+        pauses: u64,
+        cpus: &[usize],
+        count: u64,
+    ) -> Result<Figures> {
+        let words = [count, pauses].map(|word| word.to_string());
+        figures(Command::new(self.bare.join(name)).args(words), cpus)
     }
 
     /// `perf bench sched pipe`, which prints seconds.
@@ -123,6 +130,36 @@ impl Rivals {
         // It rounds to a millisecond.
         Ok(Pace { count, time: Duration::from_secs_f64(seconds.max(0.001)) })
     }
+}
+
+/// The workload library as the guest has it.
+pub(super) fn rate(paths: &Paths) -> Result<PathBuf> {
+    static_program(&paths.repo.join("workloads"), &["--example", "rate"], paths)
+        .context(Refusal::host("building `rate` failed", "the compiler's message is above"))
+}
+
+/// The bare loops of `xtask/bench/loops`, all in one program.
+pub(super) fn loops(paths: &Paths) -> Result<PathBuf> {
+    compiled(paths, "loops", &[], &["main.c", "wake.c", "contend.c", "single.c"])
+}
+
+fn compiled(paths: &Paths, name: &str, options: &[&str], sources: &[&str]) -> Result<PathBuf> {
+    let bare = paths.target.join("bench");
+    std::fs::create_dir_all(&bare)
+        .with_context(|| format!("create_dir_all(`{}`) failed", bare.display()))?;
+    let (folder, program) = (paths.repo.join("xtask/bench/loops"), bare.join(name));
+    let sources = sources.iter().map(|source| folder.join(source));
+    let sh = Shell::new()?;
+    cmd!(sh, "gcc -O2 -static -Wall -Wextra -Werror {options...} -o {program} {sources...}")
+        .quiet()
+        .run()
+        .context(Refusal::host("gcc failed", "install gcc and libc6-dev"))?;
+    Ok(program)
+}
+
+/// What the loop fork_exec executes.
+pub(super) fn nothing(paths: &Paths) -> Result<PathBuf> {
+    compiled(paths, "nothing", &["-nostdlib", "-Wl,-n,--build-id=none"], &["nothing.c"])
 }
 
 /// The scenario that `rate` runs.

@@ -16,6 +16,9 @@ const SPAN: Duration = Duration::from_secs(1);
 /// Rounds of a first look at how fast the other side is.
 const FIRST_LOOK: u64 = 5000;
 
+/// Rounds in which sleeps are counted.
+const SLEEP_ROUNDS: u64 = 20_000;
+
 /// A work type of the library, what it is compared with, and the ratio that it must reach.
 struct Pair {
     /// The set of workers: its work type as JSON, and how many.
@@ -24,7 +27,8 @@ struct Pair {
     theirs: Theirs,
     cpus: usize,
     /// None on several CPUs: how often the answer is there before a side has gone to sleep, and
-    /// whether both share a CPU, counts for more than what is compared.
+    /// whether both share a CPU, counts for more than what is compared. A sleep and a wake-up across
+    /// CPUs cost 10 us and more; a few dozen instructions decide whether there is one.
     bound: Option<f64>,
 }
 
@@ -32,14 +36,17 @@ struct Pair {
 #[derive(Debug, Clone, Copy)]
 enum Theirs {
     Perf,
-    /// A program of `xtask/bench`.
-    Bare(&'static str),
+    /// A program of `xtask/bench`, with so many PAUSEs before each wake-up.
+    Bare(&'static str, u64),
     /// The library's own spin steps, with no look at clock, CPU and counters until the end.
     Unbroken,
 }
 
 const PIPE: &str = r#"{"PipeIo":{"burst_iters":0}}"#;
 const FUTEX: &str = r#"{"FutexPingPong":{"spin_iters":0}}"#;
+/// With some work before each wake-up, in which the other side has time to fall asleep.
+const FUTEX_ASLEEP: &str = r#"{"FutexPingPong":{"spin_iters":64}}"#;
+const PAUSES: u64 = 64;
 const FORK: &str = r#""ForkExit""#;
 const SPIN: &str = r#""SpinWait""#;
 /// A burst that only the stop ends, before a mutex that nobody else wants.
@@ -51,23 +58,36 @@ const PAIRS: &[Pair] = &[
     Pair {
         work_type: PIPE,
         num_workers: 2,
-        theirs: Theirs::Bare("pipe"),
+        theirs: Theirs::Bare("pipe", 0),
         cpus: 1,
         bound: Some(0.95),
     },
-    Pair { work_type: PIPE, num_workers: 2, theirs: Theirs::Bare("pipe"), cpus: 2, bound: None },
+    Pair { work_type: PIPE, num_workers: 2, theirs: Theirs::Bare("pipe", 0), cpus: 2, bound: None },
     Pair {
         work_type: FUTEX,
         num_workers: 2,
-        theirs: Theirs::Bare("futex"),
+        theirs: Theirs::Bare("futex", 0),
         cpus: 1,
         bound: Some(0.95),
     },
-    Pair { work_type: FUTEX, num_workers: 2, theirs: Theirs::Bare("futex"), cpus: 2, bound: None },
+    Pair {
+        work_type: FUTEX,
+        num_workers: 2,
+        theirs: Theirs::Bare("futex", 0),
+        cpus: 2,
+        bound: None,
+    },
+    Pair {
+        work_type: FUTEX_ASLEEP,
+        num_workers: 2,
+        theirs: Theirs::Bare("futex", PAUSES),
+        cpus: 2,
+        bound: None,
+    },
     Pair {
         work_type: FORK,
         num_workers: 1,
-        theirs: Theirs::Bare("fork"),
+        theirs: Theirs::Bare("fork", 0),
         cpus: 1,
         bound: Some(0.9),
     },
@@ -118,6 +138,7 @@ pub(super) fn run(count: u32, paths: &Paths) -> Result<u8> {
             "Medians; rounds: {count}, ours and theirs in turn. A ratio is taken within a round."
         ),
         memory(&rivals)?,
+        sleeps(&rivals)?,
         format!("Load of this machine before: {}", load.trim()),
     ];
     if !supervised {
@@ -160,14 +181,15 @@ impl Theirs {
     fn name(self) -> String {
         match self {
             Self::Perf => "perf bench sched pipe".into(),
-            Self::Bare(name) => format!("{name}.c"),
+            Self::Bare(name, 0) => format!("{name}.c"),
+            Self::Bare(name, pauses) => format!("{name}.c, {pauses} PAUSEs"),
             Self::Unbroken => "an unbroken spin".into(),
         }
     }
 
     fn unit(self) -> &'static str {
         match self {
-            Self::Perf | Self::Bare(_) => "rounds/s",
+            Self::Perf | Self::Bare(..) => "rounds/s",
             Self::Unbroken => "steps/CPU s",
         }
     }
@@ -175,7 +197,7 @@ impl Theirs {
     fn pace(self, rivals: &Rivals, cpus: &[usize], count: u64) -> Result<Pace> {
         match self {
             Self::Perf => rivals.perf_pipe(cpus, count),
-            Self::Bare(name) => Ok(rounds(&rivals.bare(name, cpus, count)?)),
+            Self::Bare(name, pauses) => Ok(rounds(&rivals.bare(name, pauses, cpus, count)?)),
             Self::Unbroken => Ok(steps(&rivals.library(UNBROKEN, 1, cpus, Length::Time(SPAN))?)),
         }
     }
@@ -209,7 +231,7 @@ fn compare(pair: &Pair, count: u32, rivals: &Rivals, progress: &Progress) -> Res
         progress.update(format!("round {round} of {count}"));
         let run = |length| rivals.library(pair.work_type, pair.num_workers, cpus, length);
         let ours = match pair.theirs {
-            Theirs::Perf | Theirs::Bare(_) => rounds(&run(Length::Iterations(fitting))?),
+            Theirs::Perf | Theirs::Bare(..) => rounds(&run(Length::Iterations(fitting))?),
             Theirs::Unbroken => steps(&run(Length::Time(SPAN))?),
         };
         let theirs = pair.theirs.pace(rivals, cpus, fitting)?;
@@ -253,9 +275,23 @@ fn crowd(count: u32, rivals: &Rivals) -> Result<(Line, bool)> {
 /// What each side of ForkExit has to copy.
 fn memory(rivals: &Rivals) -> Result<String> {
     let ours = rivals.library(FORK, 1, &[], Length::Iterations(1))?;
-    let theirs = rivals.bare("fork", &[], 1)?;
+    let theirs = rivals.bare("fork", 0, &[], 1)?;
     let show = |f: &Figures| format!("{} pages ({} private)", f.space_pages, f.private_pages);
     Ok(format!("ForkExit's worker is forked from {}, fork.c has {}.", show(&ours), show(&theirs)))
+}
+
+/// How often a round of FutexPingPong has a side asleep, which its ratio on two CPUs depends on.
+fn sleeps(rivals: &Rivals) -> Result<String> {
+    let Some(cpus) = rivals.cpus.get(..2) else { return Ok("Sleeps a round: one CPU.".into()) };
+    let per_round = |figures: &Figures| figures.sleeps as f64 / figures.iterations as f64;
+    let mut text = "FutexPingPong on two CPUs, sleeps a round (2 is always):".to_owned();
+    for (work_type, pauses) in [(FUTEX, 0), (FUTEX_ASLEEP, PAUSES)] {
+        let ours = rivals.library(work_type, 2, cpus, Length::Iterations(SLEEP_ROUNDS))?;
+        let theirs = rivals.bare("futex", pauses, cpus, SLEEP_ROUNDS)?;
+        let [ours, theirs] = [&ours, &theirs].map(per_round);
+        text += &format!(" {ours:.2} and {theirs:.2} in futex.c with {pauses} PAUSEs;");
+    }
+    Ok(text.trim_end_matches(';').to_owned() + ".")
 }
 
 /// Four digits of a rate.
