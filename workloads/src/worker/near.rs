@@ -88,9 +88,12 @@ mod tests {
             pass(5 * MS);
             worker.checkpoint();
             assert!(worker.gap.wall_ns >= 5 * MS, "{:?}", worker.gap);
-            let seen_ns = worker.stamp();
-            worker.checkpoint();
-            assert_eq!(worker.seen_ns, seen_ns);
+            let unread = (0..100).filter(|_| {
+                let seen_ns = worker.stamp();
+                worker.checkpoint();
+                worker.seen_ns == seen_ns
+            });
+            assert!(unread.count() > 50);
             pass(20 * MS);
             worker.checkpoint();
             assert!(worker.gap.wall_ns >= 20 * MS, "{:?}", worker.gap);
@@ -106,9 +109,10 @@ mod tests {
             control.phase.store(phase_of_ops(0).try_into().unwrap(), Relaxed);
             worker.next();
             worker.stamp();
+            assert_eq!(worker.known_ticks, 0);
             pass(5 * MS);
             worker.checkpoint();
-            assert!((5 * MS..20 * MS).contains(&worker.gap.wall_ns), "{:?}", worker.gap);
+            assert!(worker.gap.wall_ns >= 5 * MS, "{:?}", worker.gap);
         });
     }
 }
