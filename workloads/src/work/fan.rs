@@ -232,7 +232,7 @@ pub(super) fn follow(w: &mut Worker<'_>, seen: &mut u32) -> Result<(), Errno> {
 /// This follower has done its part of the round; the last of `followers` wakes the leader.
 pub(super) fn done(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
     let line = w.line(DONE);
-    line.stamp_ns.fetch_max(w.stamp(), Relaxed);
+    line.stamp_ns.fetch_max(w.recent(), Relaxed);
     let before = line.word.fetch_add(1, AcqRel);
     if usize::try_from(before).is_ok_and(|before| before + 1 == followers) {
         futex_wake(w, &line.word, 1)?;

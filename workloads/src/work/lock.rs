@@ -97,7 +97,7 @@ impl PriorityInversion {
             let began_ns = w.stamp();
             led = locked(w, self.pi_mode, &|w| {
                 // A failed wake-up shows as high workers without iterations.
-                w.line(ROUND).stamp_ns.fetch_max(w.stamp(), AcqRel);
+                w.line(ROUND).stamp_ns.fetch_max(w.recent(), AcqRel);
                 w.line(ROUND).value.fetch_add(1, AcqRel);
                 let _ = call_all(w);
                 w.spin(self.hold_iters);
@@ -233,7 +233,7 @@ fn locked(
     let to_ns = w.resume_after(freed.load(Relaxed));
     w.record(Latency::Lock, to_ns.saturating_sub(from_ns));
     prove_alone(w, hold);
-    freed.store(w.stamp(), Relaxed);
+    freed.store(w.recent(), Relaxed);
     match mode {
         FutexLockMode::Plain if release(word) => futex_wake(w, word, 1),
         FutexLockMode::Pi if release_pi(word) => futex::unlock_pi(word, w.futex_flags()),
