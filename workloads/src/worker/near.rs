@@ -43,6 +43,7 @@ impl Worker<'_> {
 mod tests {
     use crate::clock;
     use crate::handle::IoPlace;
+    use crate::settings::Asked;
     use crate::sys::shared::{Control, Phase, Shared, Slot};
     use crate::worker::slices::tests::alone;
     use crate::worker::{Worker, phase_of_ops, phases};
@@ -60,7 +61,7 @@ mod tests {
             (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
         let began = Shared::<Phase>::new(phases(1)).unwrap();
         let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io));
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
         worker.begin(clock::monotonic_ns());
         worker.next();
         test(&mut worker, &control[0]);
