@@ -1,6 +1,6 @@
 //! Clocks in nanoseconds. Used by `Worker`, `counters` and `handle`.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use std::time::Duration;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -14,6 +14,11 @@ pub fn monotonic_ns() -> u64 {
 /// CPU time of the calling thread.
 pub(crate) fn thread_cpu_ns() -> u64 {
     ns(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// From one tick of the kernel to the next.
+pub(crate) fn tick_ns() -> u64 {
+    ns(clock_getres(ClockId::MonotonicCoarse))
 }
 
 /// A duration in nanoseconds; over 584 years it saturates.

@@ -8,6 +8,7 @@ mod part;
 mod rules;
 
 mod basic;
+mod grain;
 mod held;
 mod latency;
 mod place;

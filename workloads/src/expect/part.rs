@@ -16,6 +16,8 @@ pub(super) struct Part<'a> {
     pub(super) plan: &'a Plan,
     /// Index of the step; absent for the run.
     pub(super) step: Option<usize>,
+    /// How long a task may keep its CPU while others wait.
+    pub(super) turn_ns: u64,
     /// Cgroups that must stand still.
     pub(super) stalled: &'a [String],
     /// Accounts of the whole part.
@@ -85,7 +87,7 @@ impl<'a> Part<'a> {
                 windows.collect()
             }
         };
-        Self { plan, step: None, stalled: &[], workers, windows }
+        Self { plan, step: None, turn_ns: record.turn_ns, stalled: &[], workers, windows }
     }
 
     pub(super) fn of_step(
@@ -97,7 +99,8 @@ impl<'a> Part<'a> {
     ) -> Self {
         let window = Window::of(plan, record, reports, step);
         let workers = window.as_ref().map_or_else(Vec::new, |window| window.workers.clone());
-        Self { plan, step: Some(step), stalled, workers, windows: window.into_iter().collect() }
+        let (turn_ns, windows) = (record.turn_ns, window.into_iter().collect());
+        Self { plan, step: Some(step), turn_ns, stalled, workers, windows }
     }
 
     /// All that the plan wanted to be held in it.

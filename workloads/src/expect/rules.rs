@@ -2,8 +2,9 @@
 
 use super::check::{Check, Limit, Reading, float};
 use super::demand::Expect;
+use super::grain::{Grain, off_the_mean};
 use super::part::Part;
-use super::{basic, latency, place, quota, sets, siblings, weight};
+use super::{basic, grain, latency, place, quota, sets, siblings, weight};
 use crate::clock::to_ns;
 
 /// Why nothing is known of a step that never was.
@@ -16,6 +17,7 @@ struct Rule {
     /// What is measured.
     detail: &'static str,
     limit: Limit,
+    grain: Grain,
     /// The bound, if this is expected and there is something that could break it.
     bound: fn(&Expect, &Part<'_>) -> Option<f64>,
     readings: fn(&Part<'_>, f64) -> Vec<Reading>,
@@ -29,6 +31,7 @@ const RULES: &[Rule] = &[
         unit: "iterations",
         detail: "fewest iterations of a worker",
         limit: Limit::AtLeast,
+        grain: Grain::Turn,
         bound: |e, part| (e.progress && part.has_free_workers()).then_some(1.0),
         readings: basic::iterations,
         none: "no worker was running",
@@ -38,6 +41,7 @@ const RULES: &[Rule] = &[
         unit: "iterations",
         detail: "most iterations of a worker that should stand still",
         limit: Limit::AtMost,
+        grain: Grain::None,
         bound: |_, part| (!part.stalled.is_empty()).then_some(0.0),
         readings: basic::stalled,
         none: "no worker was there",
@@ -47,6 +51,7 @@ const RULES: &[Rule] = &[
         unit: "CPUs",
         detail: "most CPUs of a worker that its cgroup did not have",
         limit: Limit::AtMost,
+        grain: Grain::None,
         bound: |e, part| (e.isolation && part.has_cpusets()).then_some(0.0),
         readings: place::foreign_cpus,
         none: "no worker was running",
@@ -56,6 +61,7 @@ const RULES: &[Rule] = &[
         unit: "ns",
         detail: "longest gap of a worker that was not blocked",
         limit: Limit::AtMost,
+        grain: Grain::None,
         bound: |e, _| Some(float(to_ns(e.max_gap?))),
         readings: latency::gaps,
         none: "no worker was running",
@@ -65,6 +71,7 @@ const RULES: &[Rule] = &[
         unit: "index",
         detail: "Jain's index of CPU time in the least fair set",
         limit: Limit::AtLeast,
+        grain: Grain::Deviation(off_the_mean),
         bound: |e, _| e.fairness_min,
         readings: sets::fairness,
         none: "no set has two workers",
@@ -74,6 +81,7 @@ const RULES: &[Rule] = &[
         unit: "of the mean",
         detail: "(most - least) / mean of CPU time in the least fair set",
         limit: Limit::AtMost,
+        grain: Grain::Deviation(|spread| spread),
         bound: |e, _| e.fairness_spread_max,
         readings: sets::spread,
         none: "no set has two workers",
@@ -83,6 +91,7 @@ const RULES: &[Rule] = &[
         unit: "index",
         detail: "Jain's index of CPU time by what weights entitle to, all workers",
         limit: Limit::AtLeast,
+        grain: Grain::Deviation(off_the_mean),
         bound: |e, _| e.weighted_fairness_min,
         readings: weight::fairness,
         none: "no worker was running",
@@ -92,6 +101,7 @@ const RULES: &[Rule] = &[
         unit: "iterations/s",
         detail: "fewest iterations per second of a worker",
         limit: Limit::AtLeast,
+        grain: Grain::Turn,
         bound: |e, _| e.throughput_min,
         readings: sets::throughput,
         none: "no worker was running",
@@ -101,6 +111,7 @@ const RULES: &[Rule] = &[
         unit: "of the mean",
         detail: "deviation of work units per CPU second in the set where it is largest",
         limit: Limit::AtMost,
+        grain: Grain::None,
         bound: |e, _| e.throughput_cv_max,
         readings: sets::variation,
         none: "no set has two workers",
@@ -110,6 +121,7 @@ const RULES: &[Rule] = &[
         unit: "moves",
         detail: "most moves of a worker between CPUs",
         limit: Limit::AtMost,
+        grain: Grain::None,
         bound: |e, _| e.migrations_max.map(float),
         readings: sets::migrations,
         none: "no worker was running",
@@ -119,6 +131,7 @@ const RULES: &[Rule] = &[
         unit: "of wall time",
         detail: "longest wait of a worker for a CPU, in all",
         limit: Limit::AtMost,
+        grain: Grain::Deviation(|delay| delay),
         bound: |e, _| e.run_delay_max,
         readings: sets::run_delay,
         none: "no worker was running",
@@ -128,6 +141,7 @@ const RULES: &[Rule] = &[
         unit: "of the quota",
         detail: "CPU time beyond or short of a quota, one period and the burst left out",
         limit: Limit::AtMost,
+        grain: Grain::None,
         bound: |e, _| e.quota_tolerance,
         readings: quota::deviations,
         none: "no running cgroup has a quota",
@@ -137,6 +151,7 @@ const RULES: &[Rule] = &[
         unit: "of the share",
         detail: "deviation of a cgroup's share among its siblings from that of its weight",
         limit: Limit::AtMost,
+        grain: Grain::Deviation(|off| off),
         bound: |e, _| e.weight_tolerance,
         readings: siblings::deviations,
         none: "no two cgroups with one parent had workers",
@@ -146,6 +161,7 @@ const RULES: &[Rule] = &[
         unit: "of all pages",
         detail: "least part of a worker's pages that are on its nodes",
         limit: Limit::AtLeast,
+        grain: Grain::None,
         bound: |e, _| e.numa_locality_min,
         readings: place::numa_locality,
         none: "no worker was running",
@@ -159,7 +175,8 @@ pub(super) fn of_part(expect: &Expect, part: &Part<'_>) -> Vec<Check> {
         let bound = (rule.bound)(expect, part)?;
         let check = Check::new(rule.name, rule.unit, rule.detail);
         let none = if reached { rule.none } else { NOT_REACHED };
-        Some(check.by_worst(rule.limit, bound, (rule.readings)(part, bound), none))
+        let check = check.by_worst(rule.limit, bound, (rule.readings)(part, bound), none);
+        Some(grain::judge(check, rule.grain, part))
     };
     let checks = RULES.iter().filter_map(by_rule).chain(latency::judge(expect, part));
     match part.windows.iter().find_map(|window| window.cut.as_deref()) {

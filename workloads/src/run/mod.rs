@@ -8,6 +8,7 @@ mod sample;
 mod schedule;
 mod stage;
 mod steps;
+mod turn;
 mod usage;
 
 pub use keeper::SchedulerKeeper;

@@ -11,6 +11,11 @@ use std::collections::BTreeMap;
 pub struct RunRecord {
     /// CLOCK_MONOTONIC from the start of the measurement to the stop.
     pub wall_time_ns: u64,
+    /// How long a fair task may keep its CPU while others wait: a slice, read as the measurement
+    /// began, and a tick. Checks that a few turns more or less decide are inconclusive. Absent from
+    /// reports that are older than this.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub turn_ns: u64,
     /// What each cgroup used in the measurement, by path. One that was removed is not here, but
     /// in the steps that it was there for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -5,7 +5,7 @@ use super::keeper::SchedulerKeeper;
 use super::record::{RunRecord, ScheduleRecord, SwapRecord};
 use super::sample::{Held, Subject};
 use super::schedule::Recorder;
-use super::{Event, RunOptions, RunOutcome, TICK, cpus, usage};
+use super::{Event, RunOptions, RunOutcome, TICK, cpus, turn, usage};
 use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
 use crate::handle::{Muster, SpawnOptions, WorkloadHandle};
@@ -284,6 +284,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn begin_measurement(&mut self) {
+        self.record.turn_ns = turn::longest_ns(self.keeper.is_some());
         self.cpus = Some(cpus::Watch::begin());
         (self.began, self.began_ns) = (Instant::now(), monotonic_ns());
         self.at_begin = self.read_usage();
