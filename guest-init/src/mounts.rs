@@ -20,6 +20,10 @@ const fn required(kind: &'static str, target: &'static str, options: &'static st
     Mount { kind, target, options, required: true }
 }
 
+/// What the tasks of each CPU ran, as the kernel charges it: of all tasks, because nobody makes
+/// cgroups in this hierarchy.
+pub(crate) const CPU_TIME: &str = "/run/cpuacct/cpuacct.usage_percpu";
+
 const MOUNTS: &[Mount] = &[
     required("proc", "/proc", ""),
     required("sysfs", "/sys", ""),
@@ -28,6 +32,8 @@ const MOUNTS: &[Mount] = &[
     required("tmpfs", "/run", "mode=0755"),
     optional("tmpfs", "/dev/shm"),
     optional("cgroup2", "/sys/fs/cgroup"),
+    // A controller of cgroup v1 alone: it leaves those of v2 as they are.
+    Mount { kind: "cgroup", target: "/run/cpuacct", options: "cpuacct", required: false },
     optional("debugfs", "/sys/kernel/debug"),
     optional("tracefs", "/sys/kernel/tracing"),
     optional("bpf", "/sys/fs/bpf"),
@@ -53,6 +59,11 @@ fn mount_one(entry: &Mount) -> Result<(), String> {
         Ok(()) | Err(Errno::BUSY) => Ok(()),
         Err(Errno::NODEV | Errno::NOENT) if !required => {
             Err(format!("{target} is not mounted: this kernel has no {kind}"))
+        }
+        // Of a controller that the kernel does not know, or was told not to have.
+        Err(Errno::INVAL) if !required && !options.is_empty() => {
+            let options = options.to_string_lossy();
+            Err(format!("{target} is not mounted: this kernel has no {kind} `{options}`"))
         }
         Err(errno) => Err(format!("mount({kind}, {target}) failed: {errno}")),
     }

@@ -1,6 +1,7 @@
 //! What PID 1 does while the guest is up: prepare, fork the runner, pass its messages on as
 //! frames, beat, reap orphans, and say how the runner ended. Called by `boot`.
 
+use crate::mounts::CPU_TIME;
 use crate::port::Port;
 use crate::proto::{Message, Plan, args};
 use crate::scheduler::{Keeper, Scribe};
@@ -52,7 +53,8 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     })));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
     let schedule_hash = argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH);
-    let options = RunOptions { io, cgroups: cgroup_root().ok(), schedule_hash };
+    let cpu_time = Some(CPU_TIME.into());
+    let options = RunOptions { io, cgroups: cgroup_root().ok(), cpu_time, schedule_hash };
     let (mut scribe, keeper) = schedulers()?;
     let runner =
         fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), keeper, writer));

@@ -32,6 +32,7 @@ mod histogram;
 mod human;
 mod list;
 mod nodes;
+mod release;
 mod rng;
 mod settings;
 mod sys;
@@ -57,6 +58,7 @@ pub use handle::{Census, IoPlace, SpawnError, SpawnOptions, WorkloadHandle};
 pub use histogram::LatencySummary;
 pub use list::{format as list_text, parse as parse_list};
 pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
+pub use release::{EEVDF_SINCE, KernelVersion, kernel_version};
 pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
 pub use run::{
     CgroupUse, CpuUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, SchedulerKeeper,

@@ -97,6 +97,11 @@ impl SchedPolicy {
         Ok(policy)
     }
 
+    /// Whether its tasks share by weight. SCHED_EXT is fair where no scheduler is loaded.
+    pub(crate) fn is_fair(&self) -> bool {
+        matches!(self, Self::Normal | Self::Batch | Self::Idle | Self::Ext)
+    }
+
     pub(crate) fn validate(&self, group_idx: usize) -> Result<(), ConfigError> {
         if let Self::Fifo(priority) | Self::RoundRobin(priority) = self
             && !(1..=MAX_PRIORITY).contains(priority)

@@ -1,31 +1,10 @@
-//! Whether workers ran as they were meant to: accounting, progress, standing still, ends,
+//! Whether workers ran as they were meant to: progress, standing still, ends,
 //! settings. Called by `judge`.
 
 use super::check::{Check, Outcome, Reading, float};
 use super::part::{Account, Part, place};
 use crate::report::WorkerReport;
-use crate::run::RunRecord;
 use crate::scenario::Scenario;
-
-/// How much the sum of CPU times may exceed what the CPUs had to give: clocks are read apart.
-const ACCOUNTING_SLACK: f64 = 1.02;
-
-/// The numbers hold together: no more CPU time was used than there was.
-pub(super) fn cpu_accounting(reports: &[WorkerReport], record: &RunRecord, cpus: usize) -> Check {
-    let used_ns: u64 = reports.iter().filter_map(|r| r.cpu_time_ns).sum();
-    // Of a run with steps no worker may have seen the whole.
-    let longest = reports.iter().map(|r| r.wall_time_ns).max();
-    let wall_ns = record.wall_time_ns.max(longest.unwrap_or(0));
-    let given_ns = float(wall_ns) * float(cpus as u64);
-    let plausible = float(used_ns) <= given_ns * ACCOUNTING_SLACK;
-    Check {
-        // A broken sum says that the measurement is wrong, not that the scheduler is.
-        outcome: if plausible { Outcome::Pass } else { Outcome::Inconclusive },
-        measured: Some(float(used_ns)),
-        bound: Some(given_ns),
-        ..Check::new("cpu_accounting", "ns", "CPU time of all workers, against wall time x CPUs")
-    }
-}
 
 /// Workers that ended their loop by themselves, after their iterations.
 pub(super) fn completed(scenario: &Scenario, reports: &[WorkerReport]) -> Check {

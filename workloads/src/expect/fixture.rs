@@ -56,6 +56,12 @@ impl Case {
         self.add_up()
     }
 
+    /// On a kernel of this release.
+    pub(super) fn kernel(mut self, release: &str) -> Self {
+        self.record.kernel_release = release.into();
+        self
+    }
+
     /// Something else about a worker.
     pub(super) fn with(mut self, worker: usize, change: impl FnOnce(&mut WorkerReport)) -> Self {
         change(&mut self.reports[worker]);

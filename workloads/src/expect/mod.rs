@@ -7,10 +7,13 @@ mod check;
 mod part;
 mod rules;
 
+mod accounting;
 mod basic;
 mod grain;
 mod held;
+mod kernel;
 mod latency;
+mod peers;
 mod place;
 mod quota;
 mod sets;
@@ -42,7 +45,8 @@ pub fn judge(
         return Vec::new();
     }
     let expect = &scenario.expect;
-    let mut checks = vec![basic::cpu_accounting(reports, record, plan.topology.cpus().len())];
+    let mut checks = vec![accounting::total(reports, record, plan.topology.cpus().len())];
+    checks.extend(accounting::of_cpus(plan, record, reports));
     checks.extend(expect.completed.then(|| basic::completed(scenario, reports)));
     checks.extend(expect.applied.then(|| held::applied(scenario, plan, record, reports)));
     let run = Part::of_run(plan, record, reports);

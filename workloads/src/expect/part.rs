@@ -3,6 +3,7 @@
 
 use super::check::{Reading, float};
 use super::demand::is_in;
+use super::kernel::Kernel;
 use crate::histogram::LatencySummary;
 use crate::plan::{Action, Plan, PlannedStep, Scene};
 use crate::report::{Latency, StepReport, WorkerReport};
@@ -14,6 +15,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) plan: &'a Plan,
+    pub(super) kernel: Kernel,
     /// Index of the step; absent for the run.
     pub(super) step: Option<usize>,
     /// How long a task may keep its CPU while others wait.
@@ -87,7 +89,8 @@ impl<'a> Part<'a> {
                 windows.collect()
             }
         };
-        Self { plan, step: None, turn_ns: record.turn_ns, stalled: &[], workers, windows }
+        let (kernel, turn_ns) = (Kernel::of(record), record.turn_ns);
+        Self { plan, kernel, step: None, turn_ns, stalled: &[], workers, windows }
     }
 
     pub(super) fn of_step(
@@ -99,8 +102,9 @@ impl<'a> Part<'a> {
     ) -> Self {
         let window = Window::of(plan, record, reports, step);
         let workers = window.as_ref().map_or_else(Vec::new, |window| window.workers.clone());
-        let (turn_ns, windows) = (record.turn_ns, window.into_iter().collect());
-        Self { plan, step: Some(step), turn_ns, stalled, workers, windows }
+        let (kernel, turn_ns) = (Kernel::of(record), record.turn_ns);
+        let windows = window.into_iter().collect();
+        Self { plan, kernel, step: Some(step), turn_ns, stalled, workers, windows }
     }
 
     /// All that the plan wanted to be held in it.
@@ -250,7 +254,7 @@ impl<'a> Window<'a> {
 }
 
 impl<'a> Account<'a> {
-    fn of_run(plan: &Plan, report: &'a WorkerReport) -> Self {
+    pub(super) fn of_run(plan: &Plan, report: &'a WorkerReport) -> Self {
         Self {
             report,
             crew: plan.crew_of(report.index),

@@ -119,6 +119,19 @@ pub(super) fn cpus_of(plan: &Plan, scene: &Scene, worker: &Account<'_>) -> Resul
     Ok(if both.is_empty() { pool } else { both })
 }
 
+/// All CPUs that a worker may have been on in the run; `None` if that is not known.
+pub(super) fn may_use(plan: &Plan, worker: &Account<'_>) -> Option<Cpus> {
+    let (_, set) = post(plan, worker).ok()?;
+    let steps = plan.steps.iter().flat_map(|step| step.scenes.iter().chain(&step.passing));
+    let scenes = std::iter::once(&plan.opening).chain(steps);
+    let there = scenes
+        .filter(|scene| place(scene, worker.crew).is_some_and(|path| !is_frozen(scene, path)));
+    let each = there.map(|scene| cpus_of(plan, scene, worker));
+    let all: Cpus = each.collect::<Result<Vec<_>, _>>().ok()?.into_iter().flatten().collect();
+    let known = !all.is_empty() && !set.spec.work_type.work().needs().restless;
+    known.then_some(all)
+}
+
 /// The crew and the set of a worker.
 pub(super) fn post<'a>(
     plan: &'a Plan,

@@ -3,11 +3,13 @@
 
 use super::check::float;
 use super::demand::is_in;
+use super::kernel::YieldCost;
 use super::part::{Account, Part, Window, is_frozen, place};
 use super::place::{cpus_of, post};
 use crate::config::SchedPolicy;
 use crate::plan::{PlannedSet, ROOT, Scene, above};
 use crate::scenario::{CpuKnobs, DEFAULT_WEIGHT};
+use crate::work::{WorkType, Yields};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `sched_prio_to_weight` from nice -20 to 19: a level is worth a quarter more or less.
@@ -33,12 +35,13 @@ pub(super) struct Runner<'a> {
     pub(super) cpus: BTreeSet<usize>,
     pub(super) cpu_ns: f64,
     weight: f64,
+    work: &'a WorkType,
 }
 
 impl<'a> Runner<'a> {
     /// `None` for one that is frozen; an error says why its share is not known.
     pub(super) fn of(
-        part: &Part<'_>,
+        part: &Part<'a>,
         window: &Window<'_>,
         scene: &'a Scene,
         account: &Account<'_>,
@@ -57,10 +60,57 @@ impl<'a> Runner<'a> {
             check_presence(window, account)?;
             check_runnable(account, cpu_ns)?;
             let cpus = cpus_of(part.plan, scene, account)?;
-            Ok(Self { worker: account.index(), path, cpus, cpu_ns, weight })
+            let work = &set.spec.work_type;
+            Ok(Self { worker: account.index(), path, cpus, cpu_ns, weight, work })
         };
         Some(runner())
     }
+
+    pub(super) fn yields(&self) -> bool {
+        self.yielding() != Yields::Never
+    }
+
+    /// What is to be known of a yielder, as the beginning of a sentence.
+    pub(super) fn forfeits(&self) -> String {
+        forfeits(self.worker, self.work)
+    }
+
+    fn yielding(&self) -> Yields {
+        self.work.work().needs().yields
+    }
+
+    /// Whether both give up as much as often, and among the same tasks.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.work, self.path) == (other.work, other.path) && self.weight == other.weight
+    }
+}
+
+/// What is to be known of a worker that yields, as the beginning of a sentence.
+pub(super) fn forfeits(worker: usize, work: &WorkType) -> String {
+    format!(
+        "worker {worker} is a {}: from Linux 6.6 on each sched_yield gives up the rest of the slice",
+        work.name()
+    )
+}
+
+/// Who among `runners` gives up what its weight says that it is owed: a yielder, if those that get
+/// it do not do just the same.
+pub(super) fn yielder<'r, 'a>(
+    runners: &'r [Runner<'a>],
+    cost: YieldCost,
+) -> Option<&'r Runner<'a>> {
+    let gets = |yielder: &Runner<'_>, other: &Runner<'_>| match cost {
+        YieldCost::Turn => false,
+        YieldCost::InGroup => yielder.path == ROOT || is_in(other.path, yielder.path),
+        YieldCost::OnCpu => true,
+    };
+    let loses = |yielder: &&Runner<'_>| {
+        let mut others = runners.iter().filter(|other| other.worker != yielder.worker);
+        let always = yielder.yielding() == Yields::Always;
+        yielder.yields()
+            && others.any(|other| gets(yielder, other) && !(always && other.is_like(yielder)))
+    };
+    runners.iter().find(loses)
 }
 
 /// Refuses work that has another policy, nice level or place than it was given.
@@ -90,7 +140,7 @@ fn check_presence(window: &Window<'_>, account: &Account<'_>) -> Result<(), Stri
 }
 
 /// Who never blocked was runnable, however long its last wait is.
-fn check_runnable(account: &Account<'_>, cpu_ns: f64) -> Result<(), String> {
+pub(super) fn check_runnable(account: &Account<'_>, cpu_ns: f64) -> Result<(), String> {
     if account.voluntary_switches == Some(0) {
         return Ok(());
     }

@@ -2,7 +2,9 @@
 
 use super::check::{Reading, float};
 use super::demand::is_in;
-use super::part::{Account, Part, Window};
+use super::kernel::YieldCost;
+use super::part::{Account, Part, Window, place};
+use super::peers::forfeits_if_any;
 use super::place::{cpus_of, listed};
 use super::share::{Claim, Claimant, Runner, divide, limited, parent, weight_of_group};
 use crate::plan::Scene;
@@ -13,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const BUSY: f64 = 0.98;
 
 /// For each cgroup how far its share among its siblings is from that of its weight.
-pub(super) fn deviations(part: &Part<'_>, _: f64) -> Vec<Reading> {
+pub(super) fn deviations(part: &Part<'_>, tolerance: f64) -> Vec<Reading> {
     let (mut readings, mut skipped) = (Vec::new(), Vec::new());
     for window in &part.windows {
         let scene = match window.scene() {
@@ -30,7 +32,7 @@ pub(super) fn deviations(part: &Part<'_>, _: f64) -> Vec<Reading> {
             skipped.extend(without);
             if family.siblings.len() > 1 {
                 let missing = |why| vec![Reading::none(format!("{why}{}", window.suffix(part)))];
-                readings.extend(family.readings().unwrap_or_else(missing));
+                readings.extend(family.readings(tolerance).unwrap_or_else(missing));
             }
         }
     }
@@ -68,7 +70,7 @@ impl<'a> Family<'a> {
     }
 
     /// One of each sibling; an error if weights did not decide.
-    fn readings(&self) -> Result<Vec<Reading>, String> {
+    fn readings(&self, tolerance: f64) -> Result<Vec<Reading>, String> {
         let cpus = self.shared_cpus()?;
         let mut runners = self.siblings.values().flatten();
         if let Some(path) = runners.find_map(|runner| limited(self.scene, runner.path)) {
@@ -87,9 +89,44 @@ impl<'a> Family<'a> {
         let shares = used_ns.iter().zip(by_weight);
         let shares = shares.map(|(used, due)| (used / all_ns, due * wall_ns / all_ns));
         let each = self.siblings.iter().zip(shares);
-        Ok(each.map(|((path, runners), shares)| self.reading(path, runners, shares)).collect())
+        let readings = each.map(|((path, runners), shares)| self.reading(path, runners, shares));
+        let readings: Vec<Reading> = readings.collect();
+        let is_off = |reading: &Reading| off_by(reading).abs() > tolerance;
+        let owed = match readings.iter().any(is_off) {
+            true => self.owed(cpus, readings, tolerance)?,
+            false => readings,
+        };
+        Ok(owed.into_iter().map(absolute).collect())
     }
 
+    /// What of readings that are off shows that somebody was not given what the kernel owes. Where a
+    /// yield is paid for among all tasks of a CPU, a cgroup without yielders is owed its share at
+    /// least, and one with them nothing.
+    fn owed(
+        &self,
+        cpus: &BTreeSet<usize>,
+        readings: Vec<Reading>,
+        tolerance: f64,
+    ) -> Result<Vec<Reading>, String> {
+        let cost = self.part.kernel.yield_cost();
+        if cost != YieldCost::Turn && cpus.len() > 1 {
+            self.check_others(cpus)?;
+        }
+        let yielder = self.siblings.values().flatten().find(|runner| runner.yields());
+        let Some(yielder) = yielder.filter(|_| cost == YieldCost::OnCpu) else {
+            return Ok(readings);
+        };
+        let yields = self.siblings.values().map(|runners| runners.iter().any(Runner::yields));
+        let lacks = |(reading, yields): &(Reading, bool)| !yields && off_by(reading) < -tolerance;
+        let lacking = readings.into_iter().zip(yields).filter(lacks);
+        let lacking: Vec<Reading> = lacking.map(|(reading, _)| reading).collect();
+        match lacking.is_empty() {
+            false => Ok(lacking),
+            true => Err(format!("{}, and other cgroups get that", yielder.forfeits())),
+        }
+    }
+
+    /// How much more than its share it had, as a part of that.
     fn reading(&self, path: &str, runners: &[Runner<'_>], shares: (f64, f64)) -> Reading {
         let (share, by_weight) = shares;
         let (had, due) = (100.0 * share, 100.0 * by_weight);
@@ -97,8 +134,28 @@ impl<'a> Family<'a> {
         Reading {
             workers: runners.iter().map(|runner| runner.worker).collect(),
             what: format!("`{path}` {had:.1} %, {due:.1} % by weight{suffix}"),
-            value: Ok((share / by_weight - 1.0).abs()),
+            value: Ok(share / by_weight - 1.0),
         }
+    }
+
+    /// Refuses yielders beside the siblings: on several CPUs those of them gain who share one with it.
+    fn check_others(&self, cpus: &BTreeSet<usize>) -> Result<(), String> {
+        let Self { part, window, scene, .. } = self;
+        let others = window.workers.iter().filter(|worker| !self.is_sibling(worker));
+        let mut near = others.filter(|worker| {
+            let own = cpus_of(part.plan, scene, worker);
+            own.is_ok_and(|own| !own.is_disjoint(cpus))
+        });
+        match near.find_map(|worker| forfeits_if_any(part.plan, worker)) {
+            Some(forfeits) => Err(format!("{forfeits}, and who shares its CPU gets that")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a worker is in one of the cgroups, or below.
+    fn is_sibling(&self, worker: &Account<'_>) -> bool {
+        let path = place(self.scene, worker.crew).unwrap_or_default();
+        self.siblings.keys().any(|sibling| is_in(path, sibling))
     }
 
     fn used_ns(&self, path: &str) -> Result<f64, String> {
@@ -146,11 +203,7 @@ impl<'a> Family<'a> {
             let own = cpus_of(part.plan, scene, worker);
             own.is_ok_and(|own| own.is_subset(cpus))
         };
-        let is_sibling = |worker: &&Account<'_>| {
-            let path = super::part::place(scene, worker.crew).unwrap_or_default();
-            self.siblings.keys().any(|sibling| is_in(path, sibling))
-        };
-        let others = window.workers.iter().filter(|worker| !is_sibling(worker)).filter(here);
+        let others = window.workers.iter().filter(|worker| !self.is_sibling(worker)).filter(here);
         let others_ns: f64 = others.filter_map(|worker| worker.cpu_time_ns).map(float).sum();
         let busy = (siblings_ns + others_ns) / (wall_ns * float(cpus.len() as u64));
         if busy >= BUSY {
@@ -162,6 +215,15 @@ impl<'a> Family<'a> {
             100.0 * busy
         ))
     }
+}
+
+fn off_by(reading: &Reading) -> f64 {
+    reading.value.as_ref().copied().unwrap_or(0.0)
+}
+
+/// How far off, whichever way.
+fn absolute(reading: Reading) -> Reading {
+    Reading { value: reading.value.map(f64::abs), ..reading }
 }
 
 #[cfg(test)]
@@ -254,6 +316,37 @@ mod tests {
         assert_eq!(check.outcome, Outcome::Inconclusive);
         assert!(check.detail.contains("worker 4 slept"), "{check:?}");
         assert!(why(r#""workload":{}"#, &[500]).contains("no two cgroups"));
+    }
+
+    #[test]
+    fn a_cgroup_with_yielders_is_owed_nothing_where_a_yield_reaches_the_whole_cpu() {
+        let of = |release, scenario: &str, ms: &[u64]| {
+            case(scenario, ms).kernel(release).check("weight_tolerance")
+        };
+        // 1.5 CPUs for `a`, half a CPU for the yielders of `b`.
+        let yields = groups(r#","work_type":"YieldHeavy""#);
+        let (right, less, more) = (
+            [375, 375, 375, 375, 250, 250],
+            [475, 475, 475, 475, 50, 50],
+            [300, 300, 300, 300, 400, 400],
+        );
+        let check = of("7.3.4", &yields, &less);
+        assert_eq!(check.outcome, Outcome::Inconclusive, "{check:?}");
+        assert!(check.detail.contains("worker 4 is a YieldHeavy"), "{check:?}");
+        assert_eq!(of("7.3.4", &yields, &right).outcome, Outcome::Pass);
+        let check = of("7.3.4", &yields, &more);
+        assert_eq!((check.outcome, check.workers), (Outcome::Fail, vec![0, 1, 2, 3]));
+        // Before, it was paid for within the cgroup.
+        for release in ["6.1.0-50", "6.12.117"] {
+            assert_eq!(of(release, &yields, &right).outcome, Outcome::Pass);
+            assert_eq!(of(release, &yields, &less).outcome, Outcome::Fail);
+        }
+        // Beside them, a yielder gives what it leaves to those on its CPU.
+        let root = r#""workload":{"work_type":"Mixed"}"#;
+        let beside = format!("{root},{}", groups(""));
+        let times = [20, 300, 300, 300, 290, 395, 395];
+        assert_eq!(of("6.12.117", &beside, &times).outcome, Outcome::Inconclusive);
+        assert_eq!(of("6.1.0-50", &beside, &times).outcome, Outcome::Fail);
     }
 
     #[test]

@@ -5,65 +5,123 @@ use super::check::{Reading, float};
 use super::part::{Part, Window};
 use super::place::listed;
 use super::sets::jain_index;
-use super::share::{Runner, entitlements, limited};
+use super::share::{Runner, entitlements, limited, yielder};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Jain's index of CPU time by what each worker is entitled to.
 pub(super) fn fairness(part: &Part<'_>, least: f64) -> Vec<Reading> {
-    match shares(part) {
-        Ok(shares) if shares.len() < 2 => vec![Reading::none("there are no two workers")],
-        Ok(shares) => vec![index_of(&shares, least)],
+    match Shares::of(part) {
+        Ok(Shares { of, .. }) if of.len() < 2 => vec![Reading::none("there are no two workers")],
+        Ok(Shares { of, yielders, why: Some(why) }) => {
+            let is_broken =
+                |reading: &Reading| reading.value.as_ref().is_ok_and(|index| *index < least);
+            let (reading, owed) =
+                (index_of(&of, least, mean(&of)), index_of(&one_sided(of, &yielders), least, 1.0));
+            vec![match (is_broken(&reading), is_broken(&owed)) {
+                (false, _) => reading,
+                (true, false) => Reading::none(why),
+                (true, true) => owed,
+            }]
+        }
+        Ok(Shares { of, why: None, .. }) => vec![index_of(&of, least, mean(&of))],
         Err(why) => vec![Reading::none(why)],
     }
 }
 
-/// CPU time by what it should be, of each worker.
-fn shares(part: &Part<'_>) -> Result<BTreeMap<usize, f64>, String> {
-    let mut times: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    for window in &part.windows {
-        let of_window = in_window(part, window);
-        let of_window = of_window.map_err(|why| format!("{why}{}", window.suffix(part)))?;
-        for (worker, used_ns, entitled_ns) in of_window {
-            let (used, entitled) = times.entry(worker).or_default();
-            *used += used_ns;
-            *entitled += entitled_ns;
-        }
+/// The others are owed their share at least, a yielder nothing: what is not owed counts as the share
+/// itself.
+fn one_sided(mut shares: BTreeMap<usize, f64>, yielders: &BTreeSet<usize>) -> BTreeMap<usize, f64> {
+    for (worker, share) in &mut shares {
+        *share = if yielders.contains(worker) { 1.0 } else { share.min(1.0) };
     }
-    let share = |(worker, (used, entitled)): (usize, (f64, f64))| {
-        Some((worker, used / entitled)).filter(|(_, share)| share.is_finite())
-    };
-    Ok(times.into_iter().filter_map(share).collect())
+    shares
 }
 
-/// Each worker that ran in it, with its CPU time and what it was entitled to.
-fn in_window(part: &Part<'_>, window: &Window<'_>) -> Result<Vec<(usize, f64, f64)>, String> {
+/// CPU time by what it should be.
+#[derive(Default)]
+struct Shares {
+    /// Of each worker.
+    of: BTreeMap<usize, f64>,
+    /// Workers that yield in any window.
+    yielders: BTreeSet<usize>,
+    /// Why that is no more than a lower bound of what the others get.
+    why: Option<String>,
+}
+
+impl Shares {
+    fn of(part: &Part<'_>) -> Result<Self, String> {
+        let mut times: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+        let mut shares = Self::default();
+        for window in &part.windows {
+            let of_window = shares.in_window(part, window);
+            let of_window = of_window.map_err(|why| format!("{why}{}", window.suffix(part)))?;
+            for (worker, used_ns, entitled_ns) in of_window {
+                let (used, entitled) = times.entry(worker).or_default();
+                *used += used_ns;
+                *entitled += entitled_ns;
+            }
+        }
+        let share = |(worker, (used, entitled)): (usize, (f64, f64))| {
+            Some((worker, used / entitled)).filter(|(_, share)| share.is_finite())
+        };
+        Ok(Self { of: times.into_iter().filter_map(share).collect(), ..shares })
+    }
+
+    /// Each worker that ran in it, with its CPU time and what it was entitled to.
+    fn in_window(
+        &mut self,
+        part: &Part<'_>,
+        window: &Window<'_>,
+    ) -> Result<Vec<(usize, f64, f64)>, String> {
+        let (runners, cpus) = runners_of(part, window)?;
+        self.yielders.extend(runners.iter().filter(|r| r.yields()).map(|runner| runner.worker));
+        if let Some(yielder) = yielder(&runners, part.kernel.yield_cost()) {
+            let suffix = window.suffix(part);
+            let forfeits = yielder.forfeits();
+            let why = || format!("{forfeits}, which its weight does not say{suffix}");
+            self.why.get_or_insert_with(why);
+        }
+        let wall_ns = window.longest_ns();
+        let scene = window.scene()?;
+        let entitled = entitlements(scene, &runners, float(cpus as u64));
+        let of_one = |runner: &Runner<'_>| {
+            let share = entitled.get(&runner.worker).copied().unwrap_or(0.0);
+            (runner.worker, runner.cpu_ns, share * float(wall_ns))
+        };
+        Ok(runners.iter().map(of_one).collect())
+    }
+}
+
+/// Those who ran in a window, and how many CPUs they have together.
+fn runners_of<'a>(
+    part: &Part<'a>,
+    window: &Window<'a>,
+) -> Result<(Vec<Runner<'a>>, usize), String> {
     let scene = window.scene()?;
     let runners = window.workers.iter().filter_map(|w| Runner::of(part, window, scene, w));
     let runners = runners.collect::<Result<Vec<_>, _>>()?;
-    let Some(cpus) = same_cpus(&runners)? else { return Ok(Vec::new()) };
+    let cpus = same_cpus(&runners)?.map_or(0, BTreeSet::len);
     if let Some(path) = runners.iter().find_map(|r| limited(scene, r.path)) {
         return Err(format!("`{path}` has a quota"));
     }
-    let wall_ns = window.longest_ns();
-    let entitled = entitlements(scene, &runners, float(cpus.len() as u64));
-    let of_one = |runner: &Runner<'_>| {
-        let share = entitled.get(&runner.worker).copied().unwrap_or(0.0);
-        (runner.worker, runner.cpu_ns, share * float(wall_ns))
-    };
-    Ok(runners.iter().map(of_one).collect())
+    Ok((runners, cpus))
 }
 
-fn index_of(shares: &BTreeMap<usize, f64>, least: f64) -> Reading {
+fn mean(shares: &BTreeMap<usize, f64>) -> f64 {
+    shares.values().sum::<f64>() / float(shares.len() as u64)
+}
+
+/// Jain's index of shares; who is off is said in relation to `one`.
+fn index_of(shares: &BTreeMap<usize, f64>, least: f64, one: f64) -> Reading {
     let values: Vec<f64> = shares.values().copied().collect();
-    let mean = values.iter().sum::<f64>() / float(values.len() as u64);
     let by_share = |a: &(&usize, &f64), b: &(&usize, &f64)| a.1.total_cmp(b.1);
     let ends = shares.iter().min_by(by_share).zip(shares.iter().max_by(by_share));
     let what = ends.map_or_else(String::new, |((low, least), (high, most))| {
-        let (least, most) = (least / mean, most / mean);
+        let (least, most) = (least / one, most / one);
         format!("worker {low} had {least:.2} of its share, worker {high} {most:.2}")
     });
     // One at least is so far off, or the index would not be so low.
-    let off = |(_, share): &(&usize, &f64)| (*share / mean - 1.0).abs() >= 1.0 - least;
+    let off = |(_, share): &(&usize, &f64)| (*share / one - 1.0).abs() >= 1.0 - least;
     let workers = shares.iter().filter(off).map(|(worker, _)| *worker).collect();
     let value = jain_index(&values).ok_or_else(|| "no worker used CPU time".to_owned());
     Reading { workers, what, value }
@@ -190,6 +248,59 @@ mod tests {
         let looped = r#""cgroups":[{"name":"a","works":[{}]},{"name":"b","works":[{}]}],"steps":[
             {"ops":[{"Spawn":{"cgroup":"a","work":{}}}],"hold":{"Loop":{"interval":"3s"}}}]"#;
         assert!(why(looped).ends_with("change meanwhile in step 0"));
+    }
+
+    /// On one CPU: a spinner, a worker that yields, and another spinner in `a`.
+    fn beside_a_yielder(release: &str, cpu_ms: &[u64; 3]) -> Check {
+        let json = r#"{"expect":{"weighted_fairness_min":0.95},
+            "workload":{"affinity":{"Exact":[0]},"composed":[
+                {"num_workers":1,"work_type":"Mixed","affinity":{"Exact":[0]}}]},
+            "cgroups":[{"name":"a","works":[{"affinity":{"Exact":[0]}}]}]}"#;
+        let case = Case::new(json).cpu_ms(cpu_ms).kernel(release);
+        case.check("weighted_fairness_min")
+    }
+
+    #[test]
+    fn beside_a_yielder_the_others_are_owed_their_share_at_least() {
+        for release in ["6.12.117", "7.3.4"] {
+            // As it is there; weights say nothing of what the yielder leaves.
+            let check = beside_a_yielder(release, &[495, 10, 495]);
+            assert_eq!(check.outcome, Outcome::Inconclusive, "{check:?}");
+            let why = "gives up the rest of the slice, which its weight does not say";
+            assert!(check.detail.ends_with(why), "{check:?}");
+            // A spinner that has less than its weight gives has it from nobody.
+            let check = beside_a_yielder(release, &[100, 10, 890]);
+            assert_eq!((check.outcome, &check.workers[..]), (Outcome::Fail, &[0][..]), "{check:?}");
+            // Nor may the yielder have what the others lack.
+            assert_eq!(beside_a_yielder(release, &[150, 700, 150]).outcome, Outcome::Fail);
+        }
+        assert_eq!(beside_a_yielder("6.1.0-50", &[495, 10, 495]).outcome, Outcome::Fail);
+        assert_eq!(beside_a_yielder("6.1.0-50", &[333, 333, 333]).outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn yielders_that_lose_alike_have_their_weights() {
+        let judged = |release, json: &str, cpu_ms: &[u64]| {
+            let json = format!(r#"{{"expect":{{"weighted_fairness_min":0.95}},{json}}}"#);
+            Case::new(&json).cpu_ms(cpu_ms).kernel(release).outcome("weighted_fairness_min")
+        };
+        let alike = r#""workload":{"num_workers":4,"work_type":"Mixed"}"#;
+        assert_eq!(judged("7.3.4", alike, &[500; 4]), Outcome::Pass);
+        assert_eq!(judged("7.3.4", alike, &[800, 800, 200, 200]), Outcome::Fail);
+        let other = r#""workload":{"num_workers":2,"work_type":"Mixed",
+            "composed":[{"num_workers":2,"work_type":"YieldHeavy"}]}"#;
+        assert_eq!(judged("7.3.4", other, &[700, 700, 300, 300]), Outcome::Inconclusive);
+        let beside = r#""workload":{"num_workers":2,"work_type":"SpinWait",
+            "composed":[{"num_workers":2,"work_type":"YieldHeavy"}]}"#;
+        assert_eq!(judged("7.3.4", beside, &[900, 900, 100, 100]), Outcome::Inconclusive);
+        // What is as weights say needs no excuse.
+        assert_eq!(judged("7.3.4", beside, &[500; 4]), Outcome::Pass);
+        // One that is alone in its cgroup loses nothing where a yield is paid for among its like.
+        let alone = r#""cgroups":[{"name":"a","cpuset":{"Exact":[0]},"works":[{}]},
+            {"name":"b","cpuset":{"Exact":[0]},"works":[{"work_type":"Mixed"}]}]"#;
+        assert_eq!(judged("6.12.1", alone, &[500, 500]), Outcome::Pass);
+        assert_eq!(judged("6.12.1", alone, &[970, 30]), Outcome::Fail);
+        assert_eq!(judged("7.3.4", alone, &[970, 30]), Outcome::Inconclusive);
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct RunOptions {
     /// The folder in which the cgroups of the scenario are made; none where cgroup v2 is not
     /// mounted.
     pub cgroups: Option<PathBuf>,
+    /// `cpuacct.usage_percpu` of the root cgroup, by which the busy time of CPUs is known; without
+    /// it their idle time in `/proc/stat` must do, where the kernel counts that.
+    pub cpu_time: Option<PathBuf>,
     /// Whether to hash the context switches of all CPUs.
     pub schedule_hash: bool,
 }

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RunRecord {
+    /// Release of the kernel, by which checks know what its scheduler does.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kernel_release: String,
     /// CLOCK_MONOTONIC from the start of the measurement to the stop.
     pub wall_time_ns: u64,
     /// How long a fair task may keep its CPU while others wait: a slice, read as the measurement
@@ -20,7 +23,8 @@ pub struct RunRecord {
     /// in the steps that it was there for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub cgroups: BTreeMap<String, CgroupUse>,
-    /// What each CPU did in the measurement, less those that were off line at a time.
+    /// What each CPU did in the measurement, less those that were off line at a time, and those
+    /// that charge tasks without a tick (`nohz_full=`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<CpuUse>,
     /// What of `cpus` could not be read, with the reason.
@@ -155,7 +159,10 @@ pub struct CgroupUse {
 pub struct CpuUse {
     /// Its number.
     pub cpu: usize,
-    /// Wall time in which it was not idle, whoever ran; within 10 ms, as `/proc/stat` counts.
+    /// Time in which a task ran on it, whichever, within a tick of the kernel at both ends: what
+    /// the kernel charged to tasks. Interrupts count where they interrupt a task, unless the
+    /// kernel has CONFIG_IRQ_TIME_ACCOUNTING; where they interrupt an idle CPU they do not. Of
+    /// `xtask host`: wall time in which it was not idle, within 10 ms, as `/proc/stat` counts.
     pub busy_ns: u64,
     /// Time that tasks were runnable on its run queue and did not run, summed; of those that have
     /// got to run since.

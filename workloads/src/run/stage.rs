@@ -10,12 +10,14 @@ use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
 use crate::handle::{Muster, SpawnOptions, WorkloadHandle};
 use crate::plan::{Action, Plan, ROOT, above};
+use crate::release;
 use crate::report::WorkerReport;
 use crate::scenario::{Scenario, SchedulerChoice};
 use crate::worker::phases;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long workers may take to leave, plus something for each, since all of them report at once.
@@ -56,6 +58,8 @@ pub(super) struct Stage<'a> {
     pub(super) began: Instant,
     pub(super) began_ns: u64,
     at_begin: usage::Readings,
+    /// As in the options.
+    cpu_time: Option<PathBuf>,
     /// From the beginning of the measurement on.
     cpus: Option<cpus::Watch>,
 }
@@ -67,7 +71,8 @@ impl<'a> Stage<'a> {
         plan: &'a Plan,
         options: &RunOptions,
     ) -> Self {
-        let mut record = RunRecord::default();
+        let kernel_release = release::running();
+        let mut record = RunRecord { kernel_release, ..RunRecord::default() };
         let opened = options.schedule_hash.then(Recorder::open);
         let schedule = opened.and_then(|opened| {
             let missing =
@@ -98,6 +103,7 @@ impl<'a> Stage<'a> {
             began: Instant::now(),
             began_ns: monotonic_ns(),
             at_begin: BTreeMap::new(),
+            cpu_time: options.cpu_time.clone(),
             cpus: None,
         }
     }
@@ -285,7 +291,8 @@ impl<'a> Stage<'a> {
 
     pub(super) fn begin_measurement(&mut self) {
         self.record.turn_ns = turn::longest_ns(self.keeper.is_some());
-        self.cpus = Some(cpus::Watch::begin());
+        let release = &self.record.kernel_release;
+        self.cpus = Some(cpus::Watch::begin(self.cpu_time.as_deref(), release));
         (self.began, self.began_ns) = (Instant::now(), monotonic_ns());
         self.at_begin = self.read_usage();
     }

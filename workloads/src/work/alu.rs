@@ -69,6 +69,10 @@ const fn name_of(lanes: Lanes) -> &'static str {
 impl Documented for AluHot {}
 
 impl Work for AluHot {
+    fn needs(&self) -> Needs {
+        Needs { system_calls: false, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         let kernel = Kernel::widest_up_to(self.width.limit());
         w.set_alu_width(self.width.outcome(kernel.lanes()));
@@ -86,7 +90,7 @@ impl Documented for SmtSiblingSpin {
 
 impl Work for SmtSiblingSpin {
     fn needs(&self) -> Needs {
-        Needs { group_size: 2, role: |_| "sibling", ..Needs::default() }
+        Needs { group_size: 2, role: |_| "sibling", system_calls: false, ..Needs::default() }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
@@ -100,6 +104,10 @@ impl Work for SmtSiblingSpin {
 impl Documented for IpcVariance {}
 
 impl Work for IpcVariance {
+    fn needs(&self) -> Needs {
+        Needs { system_calls: false, ..Needs::default() }
+    }
+
     fn check(&self, rules: &mut Rules<'_>) {
         rules.not_zero("hot_iters", &self.hot_iters, "multiplies for its hot phase");
         rules.not_zero("cold_iters", &self.cold_iters, "touches for its cold phase");

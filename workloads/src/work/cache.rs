@@ -6,7 +6,7 @@ use super::memory::bytes_of_kb;
 use super::pair::{pipe_exchange, pipe_pair};
 use super::reference::{Documented, Facts};
 use super::spin::yield_once;
-use super::{Finish, Needs, Rules, Work};
+use super::{Finish, Needs, Rules, Work, Yields};
 use crate::report::Latency;
 use crate::worker::Worker;
 use std::hint::black_box;
@@ -21,6 +21,10 @@ const LINE: usize = 64;
 impl Documented for CachePressure {}
 
 impl Work for CachePressure {
+    fn needs(&self) -> Needs {
+        Needs { system_calls: false, ..Needs::default() }
+    }
+
     fn check(&self, rules: &mut Rules<'_>) {
         check_size(rules, self.size_kb);
         check_stride(rules, self.size_kb, self.stride);
@@ -36,6 +40,10 @@ impl Documented for CacheYield {
 }
 
 impl Work for CacheYield {
+    fn needs(&self) -> Needs {
+        Needs { yields: Yields::Always, ..Needs::default() }
+    }
+
     fn check(&self, rules: &mut Rules<'_>) {
         check_size(rules, self.size_kb);
         check_stride(rules, self.size_kb, self.stride);

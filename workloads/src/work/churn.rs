@@ -3,7 +3,7 @@
 
 use super::catalogue::params::{AffinityChurn, NiceSweep, NumaMigrationChurn, PolicyChurn};
 use super::reference::{Documented, Facts};
-use super::{Finish, Needs, Work};
+use super::{Finish, Needs, Work, Yields};
 use crate::config::SchedPolicy;
 use crate::cpuset::{cpus_of, mask_of};
 use crate::nodes;
@@ -40,7 +40,7 @@ impl Documented for NiceSweep {
 
 impl Work for NiceSweep {
     fn needs(&self) -> Needs {
-        Needs { restless: true, ..Needs::default() }
+        Needs { restless: true, yields: Yields::Always, ..Needs::default() }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
@@ -86,7 +86,7 @@ impl Documented for PolicyChurn {
 
 impl Work for PolicyChurn {
     fn needs(&self) -> Needs {
-        Needs { restless: true, ..Needs::default() }
+        Needs { restless: true, yields: Yields::Always, ..Needs::default() }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {
@@ -124,7 +124,7 @@ impl Documented for AffinityChurn {
 
 impl Work for AffinityChurn {
     fn needs(&self) -> Needs {
-        Needs { restless: true, chooses_cpus: true, ..Needs::default() }
+        Needs { restless: true, chooses_cpus: true, yields: Yields::Always, ..Needs::default() }
     }
 
     fn run(&self, w: &mut Worker<'_>) -> Finish {

@@ -94,6 +94,21 @@ pub(crate) struct Needs {
     pub(crate) chooses_cpus: bool,
     /// Whether it is the user's, who may choose settings that the scenario says nothing of.
     pub(crate) user_code: bool,
+    /// When it calls sched_yield(2) in its loop.
+    pub(crate) yields: Yields,
+    /// Whether its loop makes system calls. Where not, it computes all the time.
+    pub(crate) system_calls: bool,
+}
+
+/// When workers of a type call sched_yield(2), by which some kernels take more from them than the
+/// rest of their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Yields {
+    Never,
+    /// After the same work each time, so that workers with the same parameters lose the same.
+    Always,
+    /// In phases.
+    AtTimes,
 }
 
 impl Needs {
@@ -108,6 +123,8 @@ impl Needs {
         restless: false,
         chooses_cpus: false,
         user_code: false,
+        yields: Yields::Never,
+        system_calls: true,
     };
 }
 
@@ -206,6 +223,7 @@ impl WorkType {
 mod tests {
     use super::*;
     use crate::config::WorkloadConfig;
+    use crate::report::Latency;
     use std::collections::BTreeSet;
     use std::time::Duration;
 
@@ -268,6 +286,19 @@ mod tests {
                     assert!(error.path.contains(field.as_str()), "{name}: {error}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_samples_yields_says_that_it_yields() {
+        let sequence = r#"{"Sequence":{"first":{"Spin":"1ms"},"rest":[{"Yield":"1ms"}]}}"#;
+        for reference in WorkType::reference().unwrap() {
+            let sequence = Some(sequence).filter(|_| reference.name == "Sequence");
+            let json = sequence.unwrap_or_else(|| reference.work_type.get());
+            let work_type: WorkType = serde_json::from_str(json).unwrap();
+            let samples = reference.latency.iter().any(|sampled| sampled.kind == Latency::Yield);
+            let yields = work_type.work().needs().yields != Yields::Never;
+            assert_eq!(yields, samples, "{}", reference.name);
         }
     }
 

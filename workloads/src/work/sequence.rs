@@ -2,7 +2,7 @@
 
 use super::io::unnamed_file;
 use super::reference::{Documented, Facts};
-use super::{Finish, Rules, Work, WorkType};
+use super::{Finish, Needs, Rules, Work, WorkType, Yields};
 use crate::clock;
 use crate::handle::IoPlace;
 use crate::human::HumanTime;
@@ -70,6 +70,18 @@ impl Documented for Sequence {
 }
 
 impl Work for Sequence {
+    fn needs(&self) -> Needs {
+        let is_yield = |phase: &Phase| matches!(phase, Phase::Yield(_));
+        let (some, all) =
+            (self.phases().any(|p| is_yield(&p)), self.phases().all(|p| is_yield(&p)));
+        let yields = match (some, all) {
+            (_, true) => Yields::Always,
+            (true, _) => Yields::AtTimes,
+            _ => Yields::Never,
+        };
+        Needs { yields, ..Needs::default() }
+    }
+
     fn check(&self, rules: &mut Rules<'_>) {
         const RULE: &str = "phases that take some time";
         rules.not_zero("first", &self.first.duration(), RULE);
@@ -186,6 +198,14 @@ mod tests {
         assert!(error.contains("more"), "{error}");
         let bare = serde_json::from_str::<WorkType>("\"Sequence\"").unwrap_err().to_string();
         assert!(bare.contains("first"), "{bare}");
+    }
+
+    #[test]
+    fn a_sequence_yields_in_its_yield_phases() {
+        let of = |first, rest| Sequence { first, rest }.needs().yields;
+        assert_eq!(of(Phase::Spin(MS), vec![Phase::Io(MS)]), Yields::Never);
+        assert_eq!(of(Phase::Spin(MS), vec![Phase::Yield(MS)]), Yields::AtTimes);
+        assert_eq!(of(Phase::Yield(MS), vec![Phase::Yield(MS)]), Yields::Always);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::catalogue::params::{Mixed, SpinWait, YieldHeavy};
 use super::reference::{Documented, Facts};
-use super::{Finish, Work};
+use super::{Finish, Needs, Work, Yields};
 use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::thread::sched_yield;
@@ -13,6 +13,10 @@ const STEPS: u64 = 1024;
 impl Documented for SpinWait {}
 
 impl Work for SpinWait {
+    fn needs(&self) -> Needs {
+        Needs { system_calls: false, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
             w.spin(STEPS);
@@ -26,6 +30,10 @@ impl Documented for YieldHeavy {
 }
 
 impl Work for YieldHeavy {
+    fn needs(&self) -> Needs {
+        Needs { yields: Yields::Always, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
             yield_once(w);
@@ -40,6 +48,10 @@ impl Documented for Mixed {
 }
 
 impl Work for Mixed {
+    fn needs(&self) -> Needs {
+        Needs { yields: Yields::Always, ..Needs::default() }
+    }
+
     fn run(&self, w: &mut Worker<'_>) -> Finish {
         while w.next() {
             w.spin(STEPS);

@@ -2,7 +2,7 @@
 //! list` and `kernel check` show it; what a booted kernel says of itself is in the report.
 
 use super::Kernel;
-use super::needs::version;
+use workloads::{EEVDF_SINCE, kernel_version};
 
 /// By the names that reports use too where the guest can tell.
 const FEATURES: &[(&str, &str)] = &[
@@ -16,13 +16,11 @@ const FEATURES: &[(&str, &str)] = &[
     ("uclamp", "CONFIG_UCLAMP_TASK"),
     ("autogroup", "CONFIG_SCHED_AUTOGROUP"),
 ];
-/// Since this version the fair class is EEVDF.
-const EEVDF_SINCE: (u32, u32) = (6, 6);
 
 impl Kernel {
     /// The algorithm of the fair class first.
     pub(crate) fn features(&self) -> Vec<&'static str> {
-        let fair = match version(&self.release) {
+        let fair = match kernel_version(&self.release) {
             Some(version) if version < EEVDF_SINCE => "cfs",
             _ => "eevdf",
         };

@@ -3,6 +3,7 @@
 
 use super::Kernel;
 use serde::Serialize;
+use workloads::{KernelVersion, kernel_version};
 
 /// A line of the table.
 #[derive(Debug)]
@@ -14,12 +15,10 @@ struct Need {
     /// Whether a module will do: the image carries it.
     module: bool,
     /// From this version on every kernel has it, whatever its options.
-    always_since: Option<Version>,
+    always_since: Option<KernelVersion>,
     /// What happens where it is missing.
     without: &'static str,
 }
-
-type Version = (u32, u32);
 
 /// The `by` of what must be there.
 const GUEST: &str = "guest";
@@ -33,7 +32,7 @@ impl Need {
         Self { module: true, ..self }
     }
 
-    const fn always_since(self, version: Version) -> Self {
+    const fn always_since(self, version: KernelVersion) -> Self {
         Self { always_since: Some(version), ..self }
     }
 }
@@ -59,6 +58,7 @@ const NEEDS: &[Need] = &[
         &["CONFIG_HIGH_RES_TIMERS"],
         "sleeps end at the next tick, some ms late",
     ),
+    need("busy time of CPUs", &["CONFIG_CGROUP_CPUACCT"], "absent from Linux 7.0 on"),
     need("run_delay_ns, run_delay_max", &["CONFIG_SCHED_INFO"], "not measured: inconclusive"),
     need(
         "migrations of a worker",
@@ -137,11 +137,11 @@ impl Kernel {
 
     /// Whether its version is below `minimum`, as `6.12`.
     pub(crate) fn is_older_than(&self, minimum: &str) -> bool {
-        matches!((version(&self.release), version(minimum)), (Some(own), Some(least)) if own < least)
+        matches!((kernel_version(&self.release), kernel_version(minimum)), (Some(own), Some(least)) if own < least)
     }
 
     fn has(&self, need: &Need) -> Has {
-        if need.always_since.is_some_and(|since| version(&self.release) >= Some(since)) {
+        if need.always_since.is_some_and(|since| kernel_version(&self.release) >= Some(since)) {
             return Has::BuiltIn;
         }
         let Some(config) = &self.config else { return Has::Unknown };
@@ -158,12 +158,6 @@ impl Kernel {
 pub(crate) fn is_release(text: &str) -> bool {
     text.split_once('.')
         .is_some_and(|(major, minor)| [major, minor].iter().all(|part| part.parse::<u16>().is_ok()))
-}
-
-/// `6.12.41-rt` is 6.12.
-pub(super) fn version(release: &str) -> Option<Version> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]
@@ -196,8 +190,6 @@ mod tests {
         for (release, want) in [("6.14.9", Has::No), ("6.15.0-rc1", Has::BuiltIn)] {
             assert_eq!(has(&kernel(release, Some("")), "CONFIG_SCHED_DEBUG"), want, "{release}");
         }
-        assert!(version("7.3.4+deb13") > version("6.15"));
-        assert_eq!(version("next"), None);
     }
 
     #[test]
