@@ -1,6 +1,7 @@
 //! Guests of `--deterministic`: their clocks are their own, so those of several tests run side by
 //! side without a change in what they measure.
 
+mod accounts;
 mod affinity;
 mod behaviour;
 mod bundles;
