@@ -157,12 +157,12 @@ impl CgroupDef {
         if self.mems.as_ref().is_some_and(BTreeSet::is_empty) {
             return Err(ConfigError::new("mems", "names no node"));
         }
-        self.check_defaults()?;
         self.cpu.validate().map_err(|e| e.below("cpu."))?;
         self.memory.validate().map_err(|e| e.below("memory."))?;
         check_weight("io_weight", self.io_weight)?;
         check_nice(self.nice)?;
         check_ids(self.uid, self.gid)?;
+        self.check_defaults()?;
         match self.pids_max {
             Some(0) => Err(ConfigError::new("pids_max", "is zero; no task could be in it")),
             Some(max) if max > MAX_PIDS => {

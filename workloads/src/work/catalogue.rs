@@ -20,10 +20,12 @@ use std::time::Duration;
 
 catalogue! {
     /// Spins with PAUSE (without, under TCG) and never blocks.
+    ///
+    /// Its slice ends at a tick on Linux 6.1 and 6.12; on 7.3 a timer of its own ends it (HRTICK).
     SpinWait = spin_wait in Compute,
         kernel: "`task_tick_fair`, `update_curr`; balancing by `sched_balance_rq`, \
             `can_migrate_task`",
-        choose: "load balancing, preemption by the tick, fairness of tasks that never sleep";
+        choose: "load balancing, preemption at the end of a slice, fairness of tasks that never sleep";
 
     /// Calls sched_yield(2) on every iteration and never blocks.
     YieldHeavy = yield_heavy in Compute,

@@ -32,7 +32,7 @@ pub(crate) fn mixed_accelerators(table: &Table) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell::{Cell, DEFAULT, DETERMINISTIC};
+    use super::super::cell::{Cell, DEFAULT, DETERMINISTIC, OWN};
     use super::super::table::{FORMAT, Row, Standing};
     use super::super::views::fixture;
     use super::*;
@@ -40,8 +40,12 @@ mod tests {
     /// A table of one run a cell: its scenario, mode and accelerator.
     fn mixed(cells: &[(&str, &str, &str)]) -> Option<String> {
         let row = |(scenario, mode, accel): &(&str, &str, &str)| {
-            let cell =
-                Cell { scenario: (*scenario).into(), mode: (*mode).into(), ..Cell::default() };
+            let cell = Cell {
+                scenario: (*scenario).into(),
+                mode: (*mode).into(),
+                kernel_args: OWN.into(),
+                ..Cell::default()
+            };
             let name = cell.name();
             let mut run = fixture::a_run();
             run.accel = (*accel).into();

@@ -11,6 +11,7 @@ mod complaints;
 mod expectations;
 mod gaps;
 mod hunts;
+mod kernel_facts;
 mod matrices;
 mod observed;
 mod repeats;

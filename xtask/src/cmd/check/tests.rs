@@ -69,7 +69,7 @@ fn a_plan_is_shown_from_the_machine_to_the_expectations() {
     for expected in [
         "f.json: ok",
         "rich: all of it",
-        "4s after a warm-up of 500ms, seed 0",
+        "4s and what operations take after a warm-up of 500ms, seed 0",
         "4 CPUs (2s2c1t), 1024 MiB",
         "node 1: llc 1: CPUs 2-3, a core each",
         "note: its operations change the machine",
