@@ -115,7 +115,7 @@ mod tests {
     fn a_deadline_before_the_end_is_a_gap_from_the_end_on_and_no_sample() {
         let mut samples = 0;
         let (gap_ns, _, passed_ns) = kept_across_the_end(|worker| {
-            let due_ns = worker.seen_ns + MS;
+            let due_ns = worker.seen_ns;
             let now_ns = worker.resume_after(due_ns);
             worker.record(Latency::Timer, now_ns - due_ns);
             samples += usize::from(worker.samples[Latency::Timer as usize].is_some());
