@@ -254,8 +254,8 @@ fn about(time: Duration) -> String {
     }
 }
 
-/// QEMU leaves `topoext` out of the richest CPUs of an AMD host. Without it guests of AMD have no
-/// leaf that says which threads share a core or a cache.
+/// QEMU leaves `topoext` out of the richest CPUs of an AMD host. Without its feature bit
+/// Linux does not read the leaves that say which threads of AMD share a core or a cache.
 fn with_topoext(model: &str, host_is_amd: bool) -> String {
     let is_rich = ["host", "max"].contains(&base(model));
     match host_is_amd && is_rich && !mentions(model, "topoext") {
