@@ -1,10 +1,17 @@
 //! The command line: every command and option with its help. Read by `main`.
 
+mod bundle;
 mod matrix;
+#[cfg(test)]
+mod tests;
+mod tools;
 
+pub(crate) use bundle::{BundleCommand, BundleRunArgs};
 pub(crate) use matrix::{MatrixArgs, MatrixCommand, MatrixMergeArgs, ViewArgs};
+pub(crate) use tools::{BenchCommand, KernelCommand, KernelTypesArgs, SchedulerCommand};
 
 use crate::compare::Threshold;
+use crate::files::{Output, folder_parser};
 use crate::hunt::{Seeds, Shard};
 use crate::image::Programs;
 use crate::qemu::{AccelChoice, MachineArgs};
@@ -111,7 +118,7 @@ pub(crate) struct VmArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Run folder; must be new or empty [default: one under target/schedlab/runs].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder_parser())]
     pub(crate) out: Option<PathBuf>,
     /// Show the kernel's console on stderr while it runs.
     #[arg(long)]
@@ -216,7 +223,7 @@ pub(crate) struct HuntArgs {
     pub(crate) tries: usize,
     /// Folder of the hunt; one that was ended goes on there [default: one of its inputs' own
     /// under target/schedlab/hunts].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder_parser())]
     pub(crate) out: Option<PathBuf>,
     /// An instruction takes 2^N ns of the guest's time.
     #[arg(long, value_name = "N", default_value_t = ICOUNT_SHIFT, value_parser = clap::value_parser!(u8).range(0..=10))]
@@ -289,7 +296,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", requires = "b", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: Option<u32>,
     /// Folder for the runs of --repeat [default: a new one under target/schedlab/runs].
-    #[arg(long, value_name = "DIR", requires = "repeat")]
+    #[arg(long, value_name = "DIR", requires = "repeat", value_parser = folder_parser())]
     pub(crate) out: Option<PathBuf>,
     /// Exit with 1 if this metric, or any, is worse by more, as 5% or wake_p99=10%; may be
     /// repeated. For shares and indices it is the difference in points of a hundred.
@@ -299,8 +306,8 @@ pub(crate) struct CompareArgs {
     #[arg(long, requires = "b")]
     pub(crate) across_accelerators: bool,
     /// Keep the values of A in this file, a baseline that can be checked in.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) save: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = Output::parser())]
+    pub(crate) save: Option<Output>,
     /// Print the comparison as JSON and nothing else on stdout.
     #[arg(long)]
     pub(crate) json: bool,
@@ -332,186 +339,9 @@ pub(crate) struct DocsArgs {
     pub(crate) check: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum BundleCommand {
-    /// Pack a finished run. The same run is always the same bytes.
-    Pack {
-        /// A run folder.
-        #[arg(value_name = "RUN")]
-        run: PathBuf,
-        /// The bundle to write, as bug.tar.zst.
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
-        /// A text file with your words to whoever replays it.
-        #[arg(long, value_name = "FILE")]
-        note: Option<PathBuf>,
-        /// Leave out kernel and modules; whoever replays it must have the same kernel.
-        #[arg(long)]
-        no_kernel: bool,
-    },
-    /// Show what is in a bundle; runs nothing.
-    Show {
-        /// A bundle.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Print its manifest as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check every hash of a bundle, replay it, and say whether it is reproduced: 0 it is, 1 it is
-    /// not, 2 the bundle is bad, 3 this host lacks something, 4 the guest failed as the recorded one
-    /// did not.
-    Run(BundleRunArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BundleRunArgs {
-    /// A bundle.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// Another kernel, as for `vm --kernel`: is it fixed there? For a bundle without a kernel its
-    /// own, which is told by its hash.
-    #[arg(long, value_name = "SPEC")]
-    pub(crate) kernel: Option<String>,
-    /// Start QEMU stopped, or stop it at --until, with a port for gdb on this machine alone; there
-    /// are no time limits then. What is to be exact to the instruction is a breakpoint's work.
-    #[arg(long)]
-    pub(crate) gdb: bool,
-    /// Stop the guest at this time, as its console counts it. It stops up to 25 ms of its time
-    /// later, and later still where it is idle and its time passes at once.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) until: Option<Duration>,
-    /// As for `vm`.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) hang_after: Option<Duration>,
-    /// Run folder; must be new or empty [default: one under target/schedlab/runs].
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Print what it came to as JSON and nothing else on stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KernelCommand {
-    /// Ask the suite for its newest kernel again and keep it.
-    Fetch {
-        /// debian:SUITE[/FLAVOUR] or a name from kernel-configs/kernels.toml.
-        #[arg(value_name = "SPEC")]
-        spec: Option<String>,
-    },
-    /// Build a kernel from sources and the fragments in kernel-configs; goes on where it stopped.
-    Build {
-        /// A `[[build]]` of kernel-configs/kernels.toml.
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// Other sources: the root of a kernel tree, or debian:SUITE.
-        #[arg(long, value_name = "TREE|debian:SUITE")]
-        source: Option<String>,
-    },
-    /// Show kernels by name and those in the cache: release, size, what their schedulers offer.
-    List {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove kernels from the cache that no spec stands for any more.
-    Prune {
-        /// All of them; what is needed is fetched again.
-        #[arg(long)]
-        all: bool,
-    },
-    /// Show what our guest, scenarios and work types need of a kernel, and what it has of that;
-    /// exit code 2 if no guest of ours can boot on it.
-    Check {
-        /// As for `vm --kernel`.
-        #[arg(value_name = "SPEC")]
-        spec: Option<String>,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Run every work type on each of some kernels and print which did their work, as the page
-    /// docs/kernels.md; exit code 1 if one did not.
-    Types(KernelTypesArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KernelTypesArgs {
-    /// As for `vm --kernel`; several give a table [default: the default kernel].
-    #[arg(value_name = "SPEC")]
-    pub(crate) specs: Vec<String>,
-    /// How long each work type runs.
-    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = humantime::parse_duration)]
-    pub(crate) hold: Duration,
-    /// As for `vm`.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) hang_after: Option<Duration>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SchedulerCommand {
-    /// Build one as a static program into the cache; goes on where it stopped.
-    Build {
-        /// A name of images/schedulers.toml.
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
-    /// Show them: version, oldest kernel, whether it is built.
-    List {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct CiArgs {
     /// Leave out the tests that boot guests.
     #[arg(long)]
     pub(crate) no_vm: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Boot the default kernel many times in the default mode and count lost guests.
-    Boots {
-        /// How many boots.
-        #[arg(long, default_value_t = 100)]
-        count: u32,
-    },
-    /// What `vm` adds to QEMU booting the same kernel and image, measured in turn.
-    Overhead {
-        /// Boots of each kind.
-        #[arg(long, default_value_t = 10)]
-        count: u32,
-    },
-    /// How long two kernels take to PID 1, booted in turn.
-    Kernels {
-        /// As for `vm --kernel`.
-        #[arg(value_name = "SPEC", default_value = "base")]
-        kernel: String,
-        /// What it is compared with.
-        #[arg(value_name = "SPEC", default_value = "trixie-backports")]
-        against: String,
-        /// Boots of each.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        count: u32,
-    },
-    /// What our bookkeeping costs: instructions of every work type that blocks or wakes beside a bare
-    /// loop in C, counted in one deterministic guest. Exact, whatever else this machine does.
-    Hops {
-        /// Kernel, as for `vm` [default: the first of kernel-configs/kernels.toml].
-        #[arg(long, value_name = "SPEC")]
-        kernel: Option<String>,
-    },
-    /// The workload library on this machine against bare loops, in turn, with the bounds it must keep.
-    WorkTypes {
-        /// Rounds of each comparison, about 2 s each.
-        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-        count: u32,
-    },
 }

@@ -1,5 +1,12 @@
 //! What everything that keeps files needs: the SHA-256 of bytes, a file that is written whole or
-//! not at all, and the end of a log.
+//! not at all, and the end of a log. `input` reads what comes from outside, `output` writes what was
+//! asked for.
+
+mod input;
+mod output;
+
+pub(crate) use input::Kind;
+pub(crate) use output::{Output, folder_parser};
 
 use sha2::{Digest as _, Sha256};
 use std::fs::Permissions;

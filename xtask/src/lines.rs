@@ -3,6 +3,7 @@
 //! `matrix::results`.
 
 use crate::error::Refusal;
+use crate::files::Kind;
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -29,6 +30,9 @@ impl Lines {
         T: DeserializeOwned,
     {
         let shown = path.display();
+        if path.exists() {
+            Kind::RESULTS.open(path)?;
+        }
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -61,10 +65,7 @@ impl Lines {
         H: DeserializeOwned + PartialEq,
         T: DeserializeOwned,
     {
-        let text = std::fs::read_to_string(path).with_context(|| {
-            let message = format!("read(`{}`) failed", path.display());
-            Refusal::input(message, "pass a folder that a run was given as --out")
-        })?;
+        let text = Kind::RESULTS.read_text(path)?;
         parse(whole_lines(&text), path, header, another)
     }
 

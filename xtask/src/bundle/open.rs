@@ -7,8 +7,7 @@ use super::member::{
     INITRAMFS, KERNEL, MANIFEST, MEMBERS, Members, README, REPORT, SCENARIO, SCENARIO_DISK, SCRIPT,
 };
 use super::{archive, damaged, foreign, readme, sane, script};
-use crate::error::Refusal;
-use crate::files::sha256;
+use crate::files::{Kind, sha256};
 use crate::qemu::Guest;
 use crate::report::RunReport;
 use crate::run::{ConfigVia, arguments_sha256};
@@ -33,10 +32,7 @@ pub(crate) struct Bundle {
 impl Bundle {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let context = || format!("open_bundle(`{}`) failed", path.display());
-        let file = std::fs::File::open(path).with_context(|| {
-            Refusal::input("it cannot be read", "pass a file that `cargo xtask bundle pack` made")
-        });
-        file.and_then(Self::read).with_context(context)
+        Kind::BUNDLE.open(path).and_then(Self::read).with_context(context)
     }
 
     pub(super) fn read(source: impl Read) -> Result<Self> {

@@ -7,7 +7,7 @@ use super::member::{
 };
 use super::{Bundle, archive, readme, script};
 use crate::error::Refusal;
-use crate::files::{self, sha256};
+use crate::files::{Kind, Output, sha256};
 use crate::image;
 use crate::report::RunReport;
 use crate::run::{BootRecord, Disk, HostFacts, Timings, arguments_sha256, resolved};
@@ -51,7 +51,7 @@ struct HostExcerpt<'a> {
 /// Packs the run in the folder `run` into the file `out`.
 pub(crate) fn pack(
     run: &Path,
-    out: &Path,
+    out: &Output,
     note: Option<String>,
     with_kernel: bool,
 ) -> Result<Packed> {
@@ -59,7 +59,7 @@ pub(crate) fn pack(
     let bytes = parts(run, note, with_kernel).and_then(assemble).with_context(context)?;
     // What could not be read again is not handed out.
     Bundle::read(bytes.as_slice()).with_context(context)?;
-    write_whole(out, &bytes)?;
+    out.write(&bytes)?;
     Ok(Packed { bytes: bytes.len(), sha256: sha256(&bytes) })
 }
 
@@ -84,11 +84,11 @@ fn parts(run: &Path, note: Option<String>, with_kernel: bool) -> Result<Parts> {
         timings: host.timings,
     };
     let mut members = Members::new();
-    for name in [CONSOLE, FRAMES, REPORT] {
-        members.insert(name, read(run, name)?);
+    for (name, kind) in [(CONSOLE, Kind::CONSOLE), (FRAMES, Kind::FRAMES), (REPORT, Kind::REPORT)] {
+        members.insert(name, kind.read(&run.join(name))?);
     }
     if run.join(SCENARIO_DISK).exists() {
-        members.insert(SCENARIO_DISK, read(run, SCENARIO_DISK)?);
+        members.insert(SCENARIO_DISK, Kind::OF_RUN.read(&run.join(SCENARIO_DISK))?);
     }
     members.insert(HOST, (serde_json::to_string_pretty(&excerpt)? + "\n").into_bytes());
     // As the guest got it: one line, to the byte.
@@ -135,16 +135,8 @@ pub(super) fn members(parts: Parts) -> Result<Members> {
     Ok(members)
 }
 
-fn read(run: &Path, name: &str) -> Result<Vec<u8>> {
-    let path = run.join(name);
-    std::fs::read(&path).with_context(|| {
-        let message = format!("read(`{}`) failed", path.display());
-        Refusal::input(message, "pass the folder of a finished run; `vm` prints it at its end")
-    })
-}
-
 fn parse<T: DeserializeOwned>(run: &Path, name: &str) -> Result<T> {
-    serde_json::from_slice(&read(run, name)?).with_context(|| {
+    serde_json::from_slice(&Kind::OF_RUN.read(&run.join(name))?).with_context(|| {
         let message = format!("parse(`{}`) failed", run.join(name).display());
         Refusal::input(message, "another schedlab made this run: run it again, and pack that run")
     })
@@ -158,16 +150,9 @@ fn booted(path: &Path, expected: &str) -> Result<Vec<u8>> {
             "run it again, which makes or fetches what is missing, and pack that run",
         )
     };
-    let bytes = std::fs::read(path).with_context(|| refusal("cannot be read"))?;
+    let bytes = Kind::IMAGE.read(path).with_context(|| refusal("cannot be read"))?;
     match sha256(&bytes) == expected {
         true => Ok(bytes),
         false => Err(refusal("has changed since").into()),
     }
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    files::write_whole(path, bytes).with_context(|| {
-        let message = format!("write(`{}`) failed", path.display());
-        Refusal::host(message, "free some space, or pass another file as -o")
-    })
 }

@@ -1,5 +1,6 @@
 //! The options of `xtask matrix`. Called by `cli`.
 
+use crate::files::{Output, folder_parser};
 use crate::hunt::Shard;
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
@@ -38,7 +39,7 @@ pub(crate) struct MatrixArgs {
     pub(crate) resume: bool,
     /// Folder of the matrix; must be new or empty, unless it is resumed [default: a new one under
     /// target/schedlab/matrices].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder_parser())]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) views: ViewArgs,
@@ -57,7 +58,7 @@ pub(crate) struct MatrixMergeArgs {
     pub(crate) folders: Vec<PathBuf>,
     /// Folder of the whole; must be new or empty [default: a new one under
     /// target/schedlab/matrices].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder_parser())]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) views: ViewArgs,
@@ -70,14 +71,14 @@ pub(crate) struct ViewArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Add the table to this file as Markdown, as $GITHUB_STEP_SUMMARY.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) markdown: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = Output::parser())]
+    pub(crate) markdown: Option<Output>,
     /// Write JUnit's XML.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) junit: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = Output::parser())]
+    pub(crate) junit: Option<Output>,
     /// Write a page with everything, which needs no network.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = Output::parser())]
+    pub(crate) html: Option<Output>,
     /// Print bad cells as annotations of GitHub Actions.
     #[arg(long, conflicts_with = "json")]
     pub(crate) github: bool,

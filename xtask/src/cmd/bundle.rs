@@ -5,10 +5,11 @@ mod show;
 
 use crate::bundle::{self, Packed};
 use crate::cli::BundleCommand;
-use crate::error::{Refusal, exit};
+use crate::error::exit;
+use crate::files::{Kind, Output};
 use crate::paths::Paths;
 use crate::progress::to_stdout;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -22,17 +23,11 @@ pub(crate) fn run(command: &BundleCommand, paths: &Paths) -> Result<u8> {
     }
 }
 
-fn pack(run: &Path, output: &Path, note: Option<&Path>, with_kernel: bool) -> Result<u8> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| {
-            let message = format!("read(`{}`) failed", path.display());
-            Refusal::input(message, "pass a text file as --note")
-        })
-    };
-    let note = note.map(read).transpose()?;
+fn pack(run: &Path, output: &Output, note: Option<&Path>, with_kernel: bool) -> Result<u8> {
+    let note = note.map(|path| Kind::NOTE.read_text(path)).transpose()?;
     let Packed { bytes, sha256 } = bundle::pack(run, output, note, with_kernel)?;
     to_stdout(|out| {
-        writeln!(out, "{}: {:.1} MB", output.display(), bytes as f64 / 1e6)?;
+        writeln!(out, "{}: {:.1} MB", output.path().display(), bytes as f64 / 1e6)?;
         Ok(writeln!(out, "sha256 {sha256}")?)
     })?;
     Ok(exit::PASS)

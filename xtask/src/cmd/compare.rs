@@ -9,7 +9,6 @@ use crate::compare::{Basis, Finding, LEAST_RUNS, Side, compare};
 use crate::error::exit;
 use crate::paths::Paths;
 use crate::progress::{json_to_stdout, to_stdout};
-use crate::run::write_json;
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
@@ -70,5 +69,6 @@ pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
 }
 
 fn save(args: &CompareArgs, side: &Side) -> Result<()> {
-    args.save.as_ref().map_or(Ok(()), |file| write_json(file, side))
+    let Some(file) = &args.save else { return Ok(()) };
+    file.write((serde_json::to_string_pretty(side)? + "\n").as_bytes())
 }

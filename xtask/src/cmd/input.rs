@@ -2,6 +2,7 @@
 
 use crate::cli::Overrides;
 use crate::error::Refusal;
+use crate::files::Kind;
 use crate::paths::Paths;
 use crate::qemu::{Layout, MachineArgs, MachineTexts};
 use anyhow::{Context as _, Result};
@@ -31,12 +32,7 @@ pub(super) fn or_default(config: Option<PathBuf>, paths: &Paths) -> PathBuf {
 
 /// Reads and validates a scenario; a nameless one is called after its file.
 pub(super) fn load(path: &Path) -> Result<Input> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        Refusal::input(
-            format!("read(`{}`) failed", path.display()),
-            "pass a scenario file as --config; scenarios/ has ready ones",
-        )
-    })?;
+    let text = Kind::SCENARIO.read_text(path)?;
     let source = Source { path: path.to_owned(), text };
     let mut scenario = Scenario::parse(&source.text).map_err(|error| source.refusal(&error))?;
     if scenario.name.is_empty() {

@@ -38,7 +38,6 @@ pub(crate) fn run(args: &MatrixArgs, paths: &Paths) -> Result<u8> {
     if args.list {
         return list::run(&plan, args, paths);
     }
-    args.views.check()?;
     run_plan(&plan, args, paths)
 }
 

@@ -11,6 +11,7 @@ use super::input::{self, Input};
 use super::kernel::refuse_unfit;
 use super::repeat;
 use crate::cli::VmArgs;
+use crate::files::Kind;
 use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
 use crate::paths::Paths;
@@ -242,8 +243,7 @@ fn plan(
         Some(init) => image::user_init(init, paths, progress)?,
         None => image::guest_init(paths, progress)?,
     };
-    let init =
-        std::fs::read(&init).with_context(|| format!("read(`{}`) failed", init.display()))?;
+    let init = Kind::PROGRAM.read(&init)?;
     let parts = Parts {
         init: &init,
         modules,

@@ -3,6 +3,7 @@
 
 use super::metric::{Key, values};
 use crate::error::Refusal;
+use crate::files::Kind;
 use crate::report::RunReport;
 use crate::run::Verdict;
 use anyhow::{Context as _, Result};
@@ -34,7 +35,7 @@ pub(crate) struct Side {
 impl Side {
     /// Reads a run folder, a folder of several, or a baseline.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        if path.is_file() {
+        if path.exists() && !path.is_dir() {
             return baseline(path);
         }
         let reports: Vec<RunReport> =
@@ -103,13 +104,13 @@ pub(crate) fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 fn report(folder: &Path) -> Result<RunReport> {
     let path = folder.join("report.json");
     let refusal = |what: &str| Refusal::input(format!("{what}(`{}`) failed", path.display()), FIX);
-    let text = std::fs::read(&path).with_context(|| refusal("read"))?;
+    let text = Kind::REPORT.read(&path)?;
     serde_json::from_slice(&text).with_context(|| refusal("parse"))
 }
 
 fn baseline(path: &Path) -> Result<Side> {
     let refusal = |what: &str| Refusal::input(format!("{what}(`{}`) failed", path.display()), FIX);
-    let text = std::fs::read(path).with_context(|| refusal("read"))?;
+    let text = Kind::BASELINE.read(path)?;
     let side: Side = serde_json::from_slice(&text).with_context(|| refusal("parse"))?;
     if side.baseline != BASELINE {
         let message = format!("`{}` is a baseline of version {}", path.display(), side.baseline);

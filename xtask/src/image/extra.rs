@@ -3,6 +3,7 @@
 //! a recorded image.
 
 use super::cpio::Archive;
+use crate::files::Kind;
 use crate::kernel::Kernel;
 use crate::scheduler::Scheduler;
 use anyhow::{Context as _, Result};
@@ -70,8 +71,7 @@ impl Extra {
     }
 
     fn copy(&mut self, path: &str, file: &Path) -> Result<()> {
-        let bytes =
-            std::fs::read(file).with_context(|| format!("read(`{}`) failed", file.display()))?;
+        let bytes = Kind::PROGRAM.read(file)?;
         self.add(path, bytes, 0o755);
         Ok(())
     }

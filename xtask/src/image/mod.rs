@@ -9,7 +9,7 @@ pub(crate) use extra::{Extra, Programs};
 pub(crate) use guest::{fingerprint, guest_init, static_program, user_init};
 
 use crate::error::Refusal;
-use crate::files;
+use crate::files::{self, Kind};
 use crate::kernel::{Kernel, LoadedModules};
 use crate::paths::Paths;
 use crate::run::{ConfigVia, resolved};
@@ -56,8 +56,7 @@ pub(crate) fn modules(
     paths: &Paths,
 ) -> Result<LoadedModules> {
     let path = paths.repo.join(RECIPE);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("read(`{}`) failed", path.display()))?;
+    let text = Kind::TABLE.read_text(&path)?;
     let recipe: Recipe = toml::from_str(&text).with_context(|| {
         Refusal::input(format!("parse(`{}`) failed", path.display()), "mend the image recipe")
     })?;

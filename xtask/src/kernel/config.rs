@@ -3,8 +3,9 @@
 
 use super::payload;
 use crate::disk;
+use crate::files::Kind;
 use crate::paths::Paths;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use memchr::memmem;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -32,7 +33,7 @@ impl Config {
 
     /// From a text file.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).with_context(|| disk::unreadable(path))?;
+        let text = Kind::KERNEL_CONFIG.read(path)?;
         Ok(Self::parse(&String::from_utf8_lossy(&text), path.display().to_string()))
     }
 
@@ -59,7 +60,7 @@ pub(super) fn embedded(path: &Path, sha256: &str, paths: &Paths) -> Result<Optio
     let text = match std::fs::read_to_string(&known) {
         Ok(text) => text,
         Err(_) => {
-            let image = std::fs::read(path).with_context(|| disk::unreadable(path))?;
+            let image = Kind::IMAGE.read(path)?;
             // An image that cannot be unpacked may well boot.
             let kernel = payload::unpack(image).unwrap_or_default();
             let text = ikconfig(&kernel).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! `kernel-configs/kernels.toml`. `mod.rs` calls [`parse`] first of all.
 
 use crate::error::Refusal;
+use crate::files::Kind;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -138,10 +139,7 @@ fn is_word(text: &str) -> bool {
 impl Catalogue {
     fn read(repo: &Path) -> Result<Self> {
         let file = repo.join("kernel-configs/kernels.toml");
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            let message = format!("read(`{}`) failed", file.display());
-            Refusal::host(message, "run it from a complete checkout")
-        })?;
+        let text = Kind::TABLE.read_text(&file)?;
         toml::from_str(&text).with_context(|| {
             Refusal::input(format!("`{}` is damaged", file.display()), "mend the line named above")
         })

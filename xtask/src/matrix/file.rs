@@ -3,6 +3,7 @@
 use super::cell::OWN;
 use super::rule::{Exclude, KnownFailure, Minimum, Repeat};
 use crate::error::Refusal;
+use crate::files::Kind;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use std::path::Path;
@@ -134,10 +135,7 @@ impl Axes {
 impl File {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| {
-            let fix = "pass a matrix file; matrix.toml and matrix-quick.toml are ready ones";
-            Refusal::input(format!("read(`{shown}`) failed"), fix)
-        })?;
+        let text = Kind::MATRIX.read_text(path)?;
         toml::from_str(&text).with_context(|| {
             Refusal::input(format!("`{shown}` is no matrix"), "mend the line that is shown above")
         })

@@ -2,8 +2,7 @@
 
 use super::plan::Plan;
 use super::summary::RunSummary;
-use crate::error::Refusal;
-use crate::files::sha256;
+use crate::files::{Kind, sha256};
 use crate::lines::Lines;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -83,13 +82,8 @@ fn by_name(cells: Vec<CellResult>) -> BTreeMap<String, CellResult> {
 /// The plan that is kept in `folder`.
 pub(crate) fn kept_plan(folder: &Path) -> Result<Plan> {
     let path = folder.join(PLAN);
-    let refusal = |what: &str| {
-        Refusal::input(
-            format!("{what}(`{}`) failed", path.display()),
-            "pass the folder of a matrix",
-        )
-    };
-    let text = std::fs::read(&path).with_context(|| refusal("read"))?;
+    let refusal = |what: &str| Kind::PLAN.refusal(what, &path);
+    let text = Kind::PLAN.read(&path)?;
     let plan: Plan = serde_json::from_slice(&text).with_context(|| refusal("parse"))?;
     if plan.is_readable() { Ok(plan) } else { Err(refusal("another version: parse").into()) }
 }

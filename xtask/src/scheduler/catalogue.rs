@@ -3,6 +3,7 @@
 
 use super::{KINDS, tools};
 use crate::error::Refusal;
+use crate::files::Kind;
 use crate::kernel::is_release;
 use crate::paths::Paths;
 use anyhow::{Context as _, Result};
@@ -91,10 +92,7 @@ impl Entry {
 /// Every scheduler that has a name, in the order of the file.
 pub(crate) fn all(paths: &Paths) -> Result<Vec<Entry>> {
     let file = paths.repo.join(FILE);
-    let text = std::fs::read_to_string(&file).with_context(|| {
-        let message = format!("read(`{}`) failed", file.display());
-        Refusal::host(message, "run it from a complete checkout")
-    })?;
+    let text = Kind::TABLE.read_text(&file)?;
     let catalogue: Catalogue = toml::from_str(&text).with_context(|| {
         Refusal::input(format!("`{}` is damaged", file.display()), "mend the line named above")
     })?;

@@ -4,14 +4,13 @@
 
 use super::Library;
 use super::search::Folders;
-use crate::disk;
 use crate::error::Refusal;
-use anyhow::{Context as _, Result};
+use crate::files::Kind;
+use anyhow::Result;
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, ReadCache};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Folders of libraries as a guest's loader knows them: this host's own, so that the loader that is
@@ -125,11 +124,8 @@ fn search_path(path: Option<&str>, origin: &Path) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path, is_program: bool) -> Result<Needs> {
-    let file = File::open(path).with_context(|| disk::unreadable(path))?;
+    let file = Kind::PROGRAM.open(path)?;
     let refuse = |what: &str| Refusal::input(format!("`{}` {what}", path.display()), FIX);
-    if !path.is_file() {
-        return Err(refuse("is not a file").into());
-    }
     let cache = ReadCache::new(file);
     let damaged = |error: object::Error| {
         anyhow::Error::new(error).context(refuse("is not an ELF file that can be read"))

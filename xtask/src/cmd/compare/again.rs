@@ -5,6 +5,7 @@ use crate::cli::{CompareArgs, VmArgs};
 use crate::cmd::vm;
 use crate::compare::{Side, folders};
 use crate::error::Refusal;
+use crate::files::Kind;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
@@ -63,8 +64,7 @@ fn recorded(path: &Path) -> Result<VmArgs> {
     }
     let folder = folders(path)?.swap_remove(0);
     let file = folder.join("host.json");
-    let text = std::fs::read(&file)
-        .with_context(|| refusal(format!("read(`{}`) failed", file.display())))?;
+    let text = Kind::OF_RUN.read(&file)?;
     let Recorded { command } = serde_json::from_slice(&text)
         .with_context(|| refusal(format!("parse(`{}`) failed", file.display())))?;
     let words = command.iter().skip_while(|word| *word != "vm").skip(1).map(OsStr::new);

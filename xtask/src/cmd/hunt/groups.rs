@@ -6,6 +6,7 @@ use super::runs::Hunt;
 use crate::bundle;
 use crate::cmd::vm;
 use crate::error::{exit, exit_code};
+use crate::files::{Kind, Output};
 use crate::hunt::{Cell, Shrunk, Signature, shrink, undecided};
 use crate::progress::Progress;
 use crate::run::{remove_folder, write_json};
@@ -70,7 +71,7 @@ fn one(
     let folder = hunt.folder().join("groups").join(format!("{verdict}-seed-{first}"));
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     let file = folder.join("group.json");
-    let before = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let before = Kind::OF_RUN.read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let group = match before {
         Some(before) => Group { seeds, ..before },
         None => {
@@ -84,7 +85,8 @@ fn one(
             let Shrunk { changes, tries, .. } = shrunk;
             let note = note(signature, first, &changes);
             let bundle = folder.join(format!("{verdict}-seed-{first}.tar.zst"));
-            bundle::pack(&smallest, &bundle, Some(note), true)?;
+            let output = Output::at(bundle.clone()).map_err(anyhow::Error::msg)?;
+            bundle::pack(&smallest, &output, Some(note), true)?;
             let signature = signature.clone();
             Group { signature, verdict, seeds, smallest, bundle, changes, tries, elsewhere, replay }
         }

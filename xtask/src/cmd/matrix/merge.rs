@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 type Found<'a> = (&'a Path, &'a CellResult);
 
 pub(super) fn run(args: &MatrixMergeArgs, paths: &Paths) -> Result<u8> {
-    args.views.check()?;
     let plan = common_plan(&args.folders)?;
     let parts: Vec<(&PathBuf, BTreeMap<String, CellResult>)> = args
         .folders
