@@ -2,6 +2,7 @@
 //! for.
 
 mod again;
+mod recorded;
 mod table;
 
 use crate::cli::CompareArgs;

@@ -297,6 +297,7 @@ pub(super) fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> Ho
         host_release: read("/proc/sys/kernel/osrelease"),
         host_cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         load_average: read("/proc/loadavg"),
+        limits: None,
         load: None,
         timings: None,
         ended_by_itself: None,

@@ -10,7 +10,7 @@ pub(crate) use guest::{fingerprint, guest_init, static_program, user_init};
 
 use crate::error::Refusal;
 use crate::files::{self, Kind};
-use crate::kernel::{Kernel, LoadedModules};
+use crate::kernel::{Kernel, LoadedModules, Module};
 use crate::paths::Paths;
 use crate::run::{ConfigVia, resolved};
 use anyhow::{Context as _, Result};
@@ -132,6 +132,32 @@ pub(crate) fn extra_of(image: &[u8]) -> Result<Extra> {
     Ok(extra)
 }
 
+/// An image that [`build`] made, with another scenario in it. Of its modules nothing is known but
+/// their names.
+pub(crate) fn with_scenario(image: &[u8], scenario: String, paths: &Paths) -> Result<Image> {
+    let packing = if image.starts_with(ZSTD_MAGIC) { Packing::Zstd } else { Packing::Plain };
+    let (modules, extra) = beside_init(image)?;
+    let init = init_of(image)?;
+    build(Parts { init: &init, modules, extra, scenario: Some(scenario) }, packing, paths)
+}
+
+/// All that an image has beside PID 1 and the scenario.
+fn beside_init(image: &[u8]) -> Result<(LoadedModules, Extra)> {
+    let others = ["init", &initramfs::SCENARIO[1..]];
+    let folder = format!("{}/", &initramfs::MODULES[1..]);
+    let (mut modules, mut extra) = (LoadedModules::default(), Extra::default());
+    each_file(image, |name, permissions, bytes| {
+        // `modules/03-virtio.ko`
+        let module = name.strip_prefix(&folder).and_then(|name| name.strip_suffix(".ko"));
+        match module.and_then(|name| name.split_once('-')) {
+            Some((_, name)) => modules.files.push(Module { name: name.to_owned(), bytes }),
+            None if others.contains(&name) => {}
+            None => extra.add(name, bytes, permissions),
+        }
+    })?;
+    Ok((modules, extra))
+}
+
 /// Calls `take` with name, permissions and content of each file in an image.
 fn each_file(image: &[u8], mut take: impl FnMut(&str, u32, Vec<u8>)) -> Result<()> {
     const TYPE: u32 = 0o170_000;
@@ -217,7 +243,6 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Module;
 
     fn modules() -> LoadedModules {
         let module = |name: &str| Module { name: name.into(), bytes: vec![1, 2, 3] };
@@ -280,6 +305,33 @@ mod tests {
             assert_eq!(init_of(&packing.pack(bytes.clone()).unwrap()).unwrap(), b"elf");
         }
         assert!(init_of(&bytes[..300]).is_err());
+    }
+
+    #[test]
+    fn an_image_taken_apart_for_another_scenario_is_otherwise_the_same() {
+        let whole = assemble(&parts(Some("{}"))).unwrap();
+        let (modules, extra) = beside_init(&whole).unwrap();
+        let again = |text: &str| {
+            let (modules, extra) = (
+                LoadedModules { files: modules_of(&modules), ..LoadedModules::default() },
+                extra.clone(),
+            );
+            assemble(&Parts {
+                init: &init_of(&whole).unwrap(),
+                modules,
+                extra,
+                scenario: Some(text.into()),
+            })
+            .unwrap()
+        };
+        assert_eq!(again("{}"), whole);
+        assert_ne!(again("{ }"), whole);
+    }
+
+    fn modules_of(all: &LoadedModules) -> Vec<Module> {
+        let copy =
+            |module: &Module| Module { name: module.name.clone(), bytes: module.bytes.clone() };
+        all.files.iter().map(copy).collect()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The folder of a run: what goes in, what comes out, and the facts of the host that must stay
 //! out of the report. Called by `cmd::vm` and `cmd::report`.
 
+use super::Limits;
 use super::load::HostLoad;
 use crate::error::Refusal;
 use crate::paths::Paths;
@@ -39,6 +40,9 @@ pub(crate) struct HostFacts {
     pub(crate) host_cpus: usize,
     /// When the run began.
     pub(crate) load_average: String,
+    /// How long the guest might take; absent in folders of before this was kept.
+    #[serde(default)]
+    pub(crate) limits: Option<Limits>,
     /// Absent until the run has ended.
     #[serde(default)]
     pub(crate) load: Option<HostLoad>,

@@ -2,6 +2,7 @@
 //! QEMU could run; that of a deterministic guest is another. Called by `cmd::vm`, applied by `watch`.
 
 use crate::qemu::Accel;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use workloads::Scenario;
 
@@ -18,7 +19,7 @@ const OPERATION: Duration = Duration::from_millis(100);
 const SCHEDULER: Duration = Duration::from_secs(150);
 
 /// How long each stage may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// From QEMU's start to the first frame.
     pub(crate) boot: Duration,

@@ -39,16 +39,15 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let plan = bundle.plan(other, &qemu, &folder, paths)?;
     let decision = accelerator(&bundle.manifest.boot, &qemu, paths)?;
     let attempt = &decision.attempt;
-    let facts = vm::host_facts(&plan, &qemu, &decision);
+    let mut facts = vm::host_facts(&plan, &qemu, &decision);
     let guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
+    let limits = plan.limits(guest.accel).with_silence(args.hang_after);
+    facts.limits = Some(limits);
     folder.write_json("host.json", &facts)?;
     let confinement = confinement(&guest, &folder, &progress)?;
     let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(confinement) };
-    let limits = match guest.gdb {
-        Some(_) => Limits::none(),
-        None => plan.limits(guest.accel).with_silence(args.hang_after),
-    };
+    let limits = if guest.gdb.is_some() { Limits::none() } else { limits };
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
     let seen = boot(&bundle, &guest, bounds, limits, interrupted, &progress)?;
     let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);

@@ -53,23 +53,24 @@ fn boot_with(
     args: &VmArgs,
     plan: &BootPlan,
     folder: &Folder,
-    facts: &HostFacts,
+    facts: &mut HostFacts,
     progress: &Progress,
 ) -> Result<Observed> {
     let guest = plan.guest(attempt, folder)?;
     let cpu = plan.host_cpu();
     folder.write_arguments(&qemu::arguments(&guest), cpu)?;
-    folder.write_json("host.json", facts)?;
-    let allowed: Vec<_> =
-        args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
-    folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
-    progress.step(format!("booting Linux {} ({})", plan.kernel.release, attempt.accel.name()));
     let usual = plan.limits(attempt.accel);
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),
         ..usual.with_silence(args.guest.hang_after)
     };
+    facts.limits = Some(limits);
+    folder.write_json("host.json", facts)?;
+    let allowed: Vec<_> =
+        args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
+    folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
+    progress.step(format!("booting Linux {} ({})", plan.kernel.release, attempt.accel.name()));
     watch(
         &guest,
         Bounds { cpu, ..Bounds::default() },

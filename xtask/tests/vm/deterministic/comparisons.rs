@@ -51,14 +51,39 @@ fn twice_the_work_is_a_difference_and_a_run_against_itself_is_none() {
 }
 
 #[test]
-fn runs_again_in_turn_have_a_seed_each() {
-    let one = run(1024);
+fn runs_again_are_of_the_recorded_guest_whoever_made_them() {
+    let scenario = r#"{"name":"pairs","duration":"200ms","workload":{"num_workers":2,
+        "work_type":{"FutexPingPong":{"spin_iters":1024}}}}"#;
+    let shape = ["--config-via", "initramfs", "--topology", "1s2c1t", "--icount-shift", "3"];
+    let one = Vm::deterministic(scenario).args(shape).run();
+    one.expect("pass", 0);
     let folder = one.file("").to_str().unwrap().to_owned();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("again");
     let again = compare(&[&folder, &folder, "--repeat", "2", "--out", out.to_str().unwrap()]);
-    said(&again, 0, &["a 1 of 2: pass", "b 2 of 2: pass", "fewer than 6 runs a side"]);
+    said(&again, 0, &["a 1 of 2: pass", "b 2 of 2: pass", "--repeat"]);
     let of = |name: &str| std::fs::read(out.join(name).join("report.json")).unwrap();
     assert!(of("a/1") == of("b/1") && of("a/2") == of("b/2"));
     assert!(of("a/1") != of("a/2"), "another seed is another run");
+    // A folder of such runs, whose command line is not that of `vm`.
+    let [a, b] = ["a", "b"].map(|side| out.join(side).to_str().unwrap().to_owned());
+    let third = dir.path().join("third");
+    let ran = compare(&[&a, &b, "--repeat", "1", "--out", third.to_str().unwrap()]);
+    said(&ran, 0, &["b 1 of 1: pass", "deterministic, icount shift 3", "\nno difference"]);
+    assert!(std::fs::read(third.join("b/1/report.json")).unwrap() == of("a/1"));
+    // What is no longer as it was is not booted.
+    let boot = out.join("a/2/boot.json");
+    let text = std::fs::read_to_string(&boot).unwrap();
+    let other = text.replacen("\"1s2c1t\"", "\"1s1c2t\"", 1);
+    assert_ne!(text, other);
+    std::fs::write(&boot, other).unwrap();
+    let again = |a: &str, texts: &[&str]| said(&compare(&[a, &b, "--repeat", "1"]), 2, texts);
+    again(&a, &["not runs of one guest: another machine"]);
+    again(&format!("{a}/2"), &["boots guests otherwise than the one of"]);
+    let host = out.join("a/1/host.json");
+    let mut facts: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&host).unwrap()).unwrap();
+    facts["kernel_image"] = facts["initramfs"].clone();
+    std::fs::write(&host, facts.to_string()).unwrap();
+    again(&format!("{a}/1"), &["which the run was booted with, has changed since"]);
 }
