@@ -10,7 +10,8 @@ pub(crate) use bundle::{BundleCommand, BundleRunArgs};
 pub(crate) use matrix::{MatrixArgs, MatrixCommand, MatrixMergeArgs, ViewArgs};
 pub(crate) use tools::{BenchCommand, KernelCommand, KernelTypesArgs, SchedulerCommand};
 
-use crate::compare::Threshold;
+use crate::cmd::compare::Repeat;
+use crate::compare::Gate;
 use crate::files::{Output, folder_parser};
 use crate::hunt::{Seeds, Shard};
 use crate::image::Programs;
@@ -291,17 +292,23 @@ pub(crate) struct CompareArgs {
     /// The same, compared with A.
     #[arg(value_name = "B", required_unless_present = "save")]
     pub(crate) b: Option<PathBuf>,
-    /// Boot both again N times in turn, A B A B, as their run folders say, and compare those;
-    /// deterministic ones with a new seed each time. 6 or more tell a difference from chance.
-    #[arg(long, value_name = "N", requires = "b", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) repeat: Option<u32>,
+    /// Boot both again in turn, A B B A, as their run folders say, and compare those;
+    /// deterministic ones with a new seed each time. N runs a side, or with auto as many as the
+    /// number of metrics takes, at most twice as many, less if it is decided before.
+    #[arg(long, value_name = "N|auto", requires = "b")]
+    pub(crate) repeat: Option<Repeat>,
     /// Folder for the runs of --repeat [default: a new one under target/schedlab/runs].
     #[arg(long, value_name = "DIR", requires = "repeat", value_parser = folder_parser())]
     pub(crate) out: Option<PathBuf>,
-    /// Exit with 1 if this metric, or any, is worse by more, as 5% or wake_p99=10%; may be
-    /// repeated. For shares and indices it is the difference in points of a hundred.
-    #[arg(long, value_name = "[METRIC=]PERCENT%")]
-    pub(crate) threshold: Vec<Threshold>,
+    /// Exit with 1 if this metric, or any, is worse by more, and with 5 if the runs do not show
+    /// that it is not, as 5%, wake_p99=10% or "wake_p99 of PipeIo=10%"; may be repeated. For shares
+    /// and indices it is points of a hundred. A metric that is neither better nor worse, as
+    /// migrations=20%, is bounded either way.
+    #[arg(long, value_name = "[METRIC[ of SET]=]PERCENT%", requires = "b", value_parser = Gate::worse)]
+    pub(crate) threshold: Vec<Gate>,
+    /// The same for a change either way; 0% asks whether anything changed at all.
+    #[arg(long, value_name = "[METRIC[ of SET]=]PERCENT%", requires = "b", value_parser = Gate::either_way)]
+    pub(crate) max_change: Vec<Gate>,
     /// Judge differences between runs under KVM and runs under TCG too.
     #[arg(long, requires = "b")]
     pub(crate) across_accelerators: bool,

@@ -5,24 +5,30 @@ mod again;
 mod recorded;
 mod table;
 
+pub(crate) use again::Repeat;
+
 use crate::cli::CompareArgs;
-use crate::compare::{Basis, Finding, LEAST_RUNS, Side, compare};
-use crate::error::exit;
+use crate::compare::{Basis, Comparison, Finding, Gate, Outcome, Question, Side, compare};
+use crate::error::{Refusal, exit};
 use crate::paths::Paths;
 use crate::progress::{json_to_stdout, to_stdout};
 use anyhow::Result;
 use serde::Serialize;
-use std::io::Write as _;
+use std::path::Path;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Comparison<'a> {
+struct Printed<'a> {
     comparison: u32,
     basis: Basis,
     a: &'a Side,
     b: &'a Side,
     findings: &'a [Finding],
-    exceeded: Vec<String>,
+    /// How many metrics are judged together, and how many runs a side that surely takes.
+    judged: usize,
+    runs_needed: usize,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
 }
 
 pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
@@ -30,46 +36,72 @@ pub(crate) fn run(args: &CompareArgs, paths: &Paths) -> Result<u8> {
         save(args, &Side::load(&args.a)?)?;
         return Ok(exit::PASS);
     };
-    let (a, b) = match args.repeat {
-        None => (Side::load(&args.a)?, Side::load(other)?),
-        Some(count) => match again::run(args, other, count, paths)? {
-            Some(sides) => sides,
-            None => return Ok(exit::INTERRUPTED),
-        },
-    };
-    let (basis, findings) = compare(&a, &b, args.across_accelerators);
-    let exceeded: Vec<_> = findings
-        .iter()
-        .filter(|finding| args.threshold.iter().any(|bound| bound.is_exceeded(finding)))
-        .map(|finding| finding.key.to_string())
-        .collect();
-    let code = match (exceeded.is_empty(), basis) {
-        (false, _) => exit::FAIL,
-        (true, Basis::Accelerators) => exit::INCONCLUSIVE,
-        (true, Basis::Nothing) if !args.threshold.is_empty() => exit::INCONCLUSIVE,
-        (true, _) => exit::PASS,
-    };
-    match args.json {
-        true => {
-            let (a, b, findings) = (&a, &b, findings.as_slice());
-            json_to_stdout(&Comparison { comparison: 1, basis, a, b, findings, exceeded })?;
+    let gates = [args.threshold.as_slice(), &args.max_change].concat();
+    let recorded = (Side::load(&args.a)?, Side::load(other)?);
+    check(&gates, &recorded.0)?;
+    let (a, b, looks) = match args.repeat {
+        None => (recorded.0, recorded.1, 1),
+        Some(wanted) => {
+            let looks = wanted.looks(&recorded, &gates);
+            match again::run(args, other, (&gates, &looks), paths)? {
+                Some((a, b)) => (a, b, looks.count()),
+                None => return Ok(exit::INTERRUPTED),
+            }
         }
-        false => to_stdout(|out| {
-            table::print(&a, &b, basis, &findings, out)?;
-            for name in &exceeded {
-                writeln!(out, "worse by more than the threshold: {name}")?;
-            }
-            if code == exit::INCONCLUSIVE && basis == Basis::Nothing {
-                writeln!(out, "the threshold needs {LEAST_RUNS} runs a side: pass --repeat")?;
-            }
-            Ok(())
-        })?,
-    }
+    };
+    let question = Question { gates: &gates, across: args.across_accelerators, looks };
+    let comparison = compare(&a, &b, question);
+    let outcome = Outcome::of(&a, &b, &comparison, &gates);
+    print(args, (&a, &b), &comparison, &outcome)?;
     save(args, &a)?;
-    Ok(code)
+    Ok(outcome.exit_code)
+}
+
+fn print(
+    args: &CompareArgs,
+    (a, b): (&Side, &Side),
+    comparison: &Comparison,
+    outcome: &Outcome,
+) -> Result<()> {
+    if !args.json {
+        return to_stdout(|out| table::print((a, b), comparison, outcome, out));
+    }
+    let Comparison { basis, findings, judged, needed, .. } = comparison;
+    json_to_stdout(&Printed {
+        comparison: 1,
+        basis: *basis,
+        a,
+        b,
+        findings,
+        judged: *judged,
+        runs_needed: *needed,
+        outcome,
+    })
+}
+
+/// A run without values has no names to choose from.
+fn check(gates: &[Gate], a: &Side) -> Result<()> {
+    match a.runs.is_empty() {
+        true => Ok(()),
+        false => Ok(gates.iter().try_for_each(|gate| gate.check(&a.keys()))?),
+    }
 }
 
 fn save(args: &CompareArgs, side: &Side) -> Result<()> {
     let Some(file) = &args.save else { return Ok(()) };
-    file.write((serde_json::to_string_pretty(side)? + "\n").as_bytes())
+    refuse_without_values(&args.a, side)?;
+    file.write(
+        (serde_json::to_string_pretty(side)?
+            + "
+")
+        .as_bytes(),
+    )
+}
+
+fn refuse_without_values(path: &Path, side: &Side) -> Result<()> {
+    if !side.runs.is_empty() {
+        return Ok(());
+    }
+    let message = format!("`{}` has no values to be saved: {}", path.display(), side.ended());
+    Err(Refusal::guest(message, "run it again, and save a run that was measured").into())
 }

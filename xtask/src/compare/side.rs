@@ -5,7 +5,7 @@ use super::metric::{Key, values};
 use crate::error::Refusal;
 use crate::files::Kind;
 use crate::report::RunReport;
-use crate::run::Verdict;
+use crate::run::{Verdict, is_lost};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 const BASELINE: u32 = 1;
 /// Among the facts.
 const ACCELERATOR: &str = "accelerator";
+const AGAIN: &str = "make it again with `compare --save`";
 const FIX: &str =
     "pass the folder of a finished run or of `vm --repeat`, or a file of `compare --save`";
 
@@ -27,7 +28,7 @@ pub(crate) struct Side {
     pub(crate) facts: BTreeMap<String, String>,
     pub(crate) deterministic: bool,
     /// How many runs ended how.
-    pub(crate) verdicts: BTreeMap<String, usize>,
+    pub(crate) verdicts: BTreeMap<Verdict, usize>,
     /// Values of the runs that were measured.
     pub(crate) runs: Vec<BTreeMap<Key, f64>>,
 }
@@ -38,8 +39,17 @@ impl Side {
         if path.exists() && !path.is_dir() {
             return baseline(path);
         }
+        let folders = folders(path)?;
         let reports: Vec<RunReport> =
-            folders(path)?.iter().map(|folder| report(folder)).collect::<Result<_>>()?;
+            folders.iter().map(|folder| report(folder)).collect::<Result<_>>()?;
+        for (other, folder) in reports.iter().zip(&folders).skip(1) {
+            if let Some(what) = unlike(&reports[0], other) {
+                let (one, two) = (folders[0].display(), folder.display());
+                let message =
+                    format!("`{one}` and `{two}` are not runs of one guest: another {what}");
+                return Err(Refusal::input(message, "pass one of them").into());
+            }
+        }
         Ok(Self::of(&reports))
     }
 
@@ -47,10 +57,12 @@ impl Side {
     pub(crate) fn of(reports: &[RunReport]) -> Self {
         let mut verdicts = BTreeMap::new();
         for report in reports {
-            *verdicts.entry(report.verdict.name().to_owned()).or_insert(0) += 1;
+            *verdicts.entry(report.verdict).or_insert(0) += 1;
         }
         let measured = |report: &&RunReport| {
-            matches!(report.verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive)
+            let ended =
+                matches!(report.verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive);
+            ended && !is_lost(report.verdict, &report.checks)
         };
         let accels: BTreeSet<_> =
             reports.iter().map(|report| report.machine.accel.as_str()).collect();
@@ -75,7 +87,34 @@ impl Side {
 
     /// Whether every run was the same: then there is no noise.
     pub(crate) fn is_exact(&self) -> bool {
-        self.deterministic && self.runs.windows(2).all(|pair| pair[0] == pair[1])
+        let same = self.runs.windows(2).all(|pair| pair[0] == pair[1]);
+        self.deterministic && same && !self.runs.is_empty()
+    }
+
+    /// Names that any of its runs has.
+    pub(crate) fn keys(&self) -> BTreeSet<Key> {
+        self.runs.iter().flat_map(|run| run.keys().cloned()).collect()
+    }
+
+    /// A value for each run, or none where it lacks the metric.
+    pub(super) fn column(&self, key: &Key) -> Vec<Option<f64>> {
+        self.runs.iter().map(|run| run.get(key).copied()).collect()
+    }
+
+    pub(super) fn values(&self, key: &Key) -> Vec<f64> {
+        self.column(key).into_iter().flatten().collect()
+    }
+
+    /// How many runs have no values: their guest was lost, or they were given up.
+    pub(crate) fn lost(&self) -> usize {
+        self.verdicts.values().sum::<usize>().saturating_sub(self.runs.len())
+    }
+
+    /// `5 pass, 1 hang`.
+    pub(crate) fn ended(&self) -> String {
+        let ended: Vec<_> =
+            self.verdicts.iter().map(|(verdict, n)| format!("{n} {}", verdict.name())).collect();
+        if ended.is_empty() { "none".into() } else { ended.join(", ") }
     }
 }
 
@@ -85,16 +124,18 @@ pub(crate) fn folders(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let shown = path.display();
-    let entries = path
-        .read_dir()
-        .with_context(|| Refusal::input(format!("read_dir(`{shown}`) failed"), FIX))?;
+    let refusal = || Refusal::input(format!("read_dir(`{shown}`) failed"), FIX);
     let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter_map(|path| Some((number(&path)?, path)))
-        .filter(|(_, path)| path.join("report.json").is_file())
-        .collect();
+    let mut found = Vec::new();
+    for entry in path.read_dir().with_context(refusal)? {
+        let path = entry.with_context(refusal)?.path();
+        found.extend(number(&path).map(|number| (number, path)));
+    }
     found.sort();
+    if let Some((_, broken)) = found.iter().find(|(_, path)| !path.join("report.json").is_file()) {
+        let message = format!("`{}` holds no report.json: its run did not end", broken.display());
+        return Err(Refusal::input(message, "run it again, or move that folder away").into());
+    }
     if found.is_empty() {
         return Err(Refusal::input(format!("`{shown}` holds no report.json"), FIX).into());
     }
@@ -114,9 +155,31 @@ fn baseline(path: &Path) -> Result<Side> {
     let side: Side = serde_json::from_slice(&text).with_context(|| refusal("parse"))?;
     if side.baseline != BASELINE {
         let message = format!("`{}` is a baseline of version {}", path.display(), side.baseline);
-        return Err(Refusal::input(message, "make it again with `compare --save`").into());
+        return Err(Refusal::input(message, AGAIN).into());
+    }
+    if let Some(why) = useless(&side) {
+        return Err(Refusal::input(format!("`{}` {why}", path.display()), AGAIN).into());
     }
     Ok(side)
+}
+
+/// Why nothing can be compared with a baseline.
+fn useless(side: &Side) -> Option<String> {
+    if side.runs.is_empty() || side.runs.iter().any(BTreeMap::is_empty) {
+        return Some("is a baseline with a run without values, or without any run".into());
+    }
+    if side.verdicts.values().sum::<usize>() < side.runs.len() {
+        return Some("is a baseline with more runs than verdicts".into());
+    }
+    let unknown = side.keys().into_iter().find(|key| key.metric().is_none())?;
+    Some(format!("is a baseline of another version: `{}` is no metric here", unknown.metric))
+}
+
+/// In which fact, but for the accelerator, two runs of one side differ.
+fn unlike(one: &RunReport, other: &RunReport) -> Option<String> {
+    let (one, other) = (facts(one), facts(other));
+    let found = one.iter().find(|(name, value)| *name != "mode" && other.get(*name) != Some(value));
+    found.map(|(name, _)| name.clone())
 }
 
 /// What two sides should have in common, or are compared for.
@@ -149,4 +212,62 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         ("QEMU", machine.qemu.clone()),
     ];
     texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+}
+
+/// A side whose runs have these values, in the order of the columns.
+#[cfg(test)]
+pub(super) fn side_of(deterministic: bool, columns: &[(&str, &[f64])]) -> Side {
+    let run = |index: usize| -> BTreeMap<Key, f64> {
+        columns.iter().map(|(name, all)| (Key::from((*name).to_owned()), all[index])).collect()
+    };
+    let runs: Vec<_> = (0..columns[0].1.len()).map(run).collect();
+    Side {
+        baseline: BASELINE,
+        facts: BTreeMap::new(),
+        deterministic,
+        verdicts: BTreeMap::from([(Verdict::Pass, runs.len())]),
+        runs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_that_says_nothing_or_something_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("baseline.json");
+        let load = |runs: &str, passed: usize| {
+            let text = format!(
+                r#"{{"baseline":1,"facts":{{}},"deterministic":true,"verdicts":{{"pass":{passed}}},
+                    "runs":{runs}}}"#
+            );
+            std::fs::write(&file, text).unwrap();
+            Side::load(&file).map(|side| side.ended()).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(load(r#"[{"throughput":1.0}]"#, 1).unwrap(), "1 pass");
+        for (runs, passed, why) in [
+            ("[]", 1, "without any run"),
+            ("[{}]", 1, "without values"),
+            (r#"[{"throughput":1.0},{"throughput":1.0}]"#, 1, "more runs than verdicts"),
+            (r#"[{"wake_p42 of PipeIo":1.0}]"#, 1, "`wake_p42` is no metric here"),
+        ] {
+            let error = load(runs, passed).unwrap_err();
+            assert!(error.contains(why), "{runs}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_several_that_did_not_end_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in ["1", "2", "notes"] {
+            std::fs::create_dir(dir.path().join(number)).unwrap();
+        }
+        std::fs::write(dir.path().join("1/report.json"), "{}").unwrap();
+        let error = folders(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("/2` holds no report.json: its run did not end"), "{error}");
+        std::fs::write(dir.path().join("2/report.json"), "{}").unwrap();
+        assert_eq!(folders(dir.path()).unwrap().len(), 2);
+    }
 }

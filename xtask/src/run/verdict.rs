@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use workloads::{Check, Outcome, Scenario};
 
 /// The name of a run's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     /// Every expectation holds.

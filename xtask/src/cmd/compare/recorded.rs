@@ -4,7 +4,7 @@
 use crate::cmd::vm;
 use crate::compare::folders;
 use crate::error::Refusal;
-use crate::files::sha256;
+use crate::files::{Kind, sha256};
 use crate::image::{self, Image};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 use workloads::{Plan, Scenario};
 
 const ONE_AGAIN: &str = "pass the folder of a finished run; a baseline cannot be run again";
+const REPORT: &str = "report.json";
 const NEW_RUN: &str = "run it again, and compare that run";
 
 /// All that it takes to boot a run again.
@@ -39,7 +40,7 @@ impl Recorded {
     /// Of the runs in `path`, which must be runs of one guest. Refuses what can no longer be
     /// booted as it was.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        if path.is_file() {
+        if path.exists() && !path.is_dir() {
             let message = format!("`{}` is no folder", path.display());
             return Err(Refusal::input(message, ONE_AGAIN).into());
         }
@@ -81,7 +82,7 @@ impl Recorded {
     fn check(&self, folder: &Path) -> Result<()> {
         let shown = folder.display();
         let refuse = |what: String| Err(Refusal::input(what, NEW_RUN).into());
-        let report: RunReport = parse(folder, "report.json")?;
+        let report: RunReport = parse(folder, REPORT)?;
         let same = report.kernel.sha256 == self.boot.kernel.sha256
             && report.machine.deterministic == self.boot.icount_shift.is_some()
             && report.scenario == self.scenario;
@@ -265,10 +266,9 @@ fn unlike(one: &BootRecord, other: &BootRecord) -> Option<&'static str> {
 
 fn parse<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
     let path = folder.join(name);
-    let refusal =
-        |what: &str, fix: &str| Refusal::input(format!("{what}(`{}`) failed", path.display()), fix);
-    let text = std::fs::read(&path).with_context(|| refusal("read", ONE_AGAIN))?;
-    serde_json::from_slice(&text).with_context(|| refusal("parse", NEW_RUN))
+    let kind = if name == REPORT { Kind::REPORT } else { Kind::OF_RUN };
+    serde_json::from_slice(&kind.read(&path)?)
+        .with_context(|| Refusal::input(format!("parse(`{}`) failed", path.display()), NEW_RUN))
 }
 
 /// The bytes of a file that the run was booted with.
@@ -279,7 +279,7 @@ fn unchanged(path: &Path, expected: &str) -> Result<Vec<u8>> {
                    `bundle run` makes a run that keeps both files";
         Refusal::input(message, fix)
     };
-    let bytes = std::fs::read(path).with_context(|| refusal("cannot be read"))?;
+    let bytes = Kind::IMAGE.read(path).with_context(|| refusal("cannot be read"))?;
     match sha256(&bytes) == expected {
         true => Ok(bytes),
         false => Err(refusal("has changed since").into()),

@@ -1,6 +1,6 @@
 //! A comparison as people read it. Called by `cmd::compare`.
 
-use crate::compare::{Basis, Finding, LEAST_RUNS, METRICS, Side, Unit, only_on_one};
+use crate::compare::{Basis, Comparison, Finding, Key, METRICS, Outcome, Side, Standing, Unit};
 use crate::report::new_table;
 use crate::units::show_ns;
 use anyhow::Result;
@@ -13,40 +13,54 @@ const FACTS: [&str; 7] =
     ["kernel", "kernel arguments", "scheduler", "scenario", "machine", "mode", "QEMU"];
 
 pub(super) fn print(
-    a: &Side,
-    b: &Side,
-    basis: Basis,
-    findings: &[Finding],
+    (a, b): (&Side, &Side),
+    comparison: &Comparison,
+    outcome: &Outcome,
     out: &mut impl Write,
 ) -> Result<()> {
     print_facts(a, b, out)?;
-    let of = |side: &Side| {
-        let ended: Vec<_> = side.verdicts.iter().map(|(name, n)| format!("{n} {name}")).collect();
-        ended.join(", ")
+    writeln!(out, "runs: A {}; B {}", a.ended(), b.ended())?;
+    if !comparison.findings.is_empty() {
+        writeln!(out, "{}\n", explained((a, b), comparison))?;
+        print_findings(comparison.basis, &comparison.findings, out)?;
+    }
+    print_outcome(comparison, outcome, out)
+}
+
+/// Everything that keeps the comparison from a pass, or that it says no difference.
+fn print_outcome(comparison: &Comparison, outcome: &Outcome, out: &mut impl Write) -> Result<()> {
+    let list = |keys: &BTreeSet<Key>| -> String {
+        keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    writeln!(out, "runs: A {}; B {}", of(a), of(b))?;
-    match basis {
-        Basis::Accelerators => writeln!(
+    writeln!(out)?;
+    for text in outcome.lost.iter().chain(&outcome.verdict) {
+        writeln!(out, "{text}")?;
+    }
+    let lists = [
+        ("B lacks what A has", &outcome.lacking),
+        ("on one side only, or not in every run", &outcome.uneven),
+        ("not shown to be within the limit", &outcome.open),
+        ("differs by more than the limit", &outcome.exceeded),
+    ];
+    for (what, keys) in lists.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+        writeln!(out, "{what}: {}", list(keys))?;
+    }
+    let (judged, needed) = (comparison.judged, comparison.needed);
+    let noisy = matches!(comparison.basis, Basis::Statistics | Basis::Nothing);
+    if noisy && !comparison.can_show() && !comparison.findings.is_empty() {
+        writeln!(
             out,
-            "A ran under {}, B under {}: their times have little in common, so that no difference \
-             is judged (--across-accelerators judges all the same)\n",
-            a.accelerators(),
-            b.accelerators()
-        )?,
-        _ => writeln!(out, "{}\n", explained(basis, findings.len()))?,
+            "too few runs: among {judged} metrics, {needed} runs a side surely show a difference \
+             that is there in all of them (--repeat {needed}, or --repeat auto)"
+        )?;
     }
-    print_findings(basis, findings, out)?;
-    let alone: Vec<_> = only_on_one(a, b).iter().map(ToString::to_string).collect();
-    if !alone.is_empty() {
-        writeln!(out, "\non one side only, or not in every run: {}", alone.join(", "))?;
-    }
-    let is_judged = matches!(basis, Basis::Exact | Basis::Statistics);
-    if is_judged && findings.iter().all(|finding| !finding.real) {
-        let said = match basis {
-            Basis::Exact => "no difference",
-            _ => "no difference above the noise",
-        };
-        writeln!(out, "\n{said}")?;
+    let none = comparison.findings.iter().all(|finding| !finding.real);
+    let compared = comparison.findings.len();
+    if none && compared > 0 && outcome.is_whole() && comparison.can_show() {
+        match comparison.basis {
+            Basis::Exact => writeln!(out, "no difference in {compared} metrics")?,
+            _ => writeln!(out, "no difference above the noise in {compared} metrics")?,
+        }
     }
     Ok(())
 }
@@ -68,21 +82,25 @@ fn print_facts(a: &Side, b: &Side, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn explained(basis: Basis, metrics: usize) -> String {
-    match basis {
+fn explained((a, b): (&Side, &Side), comparison: &Comparison) -> String {
+    match comparison.basis {
         Basis::Exact => {
             "both are deterministic: every difference is real, of these inputs; whether it holds \
              for others, several seeds tell (--repeat)"
                 .into()
         }
         Basis::Statistics => format!(
-            "medians; a difference counts if chance makes one in any of {metrics} metrics in 1 of \
-             400 comparisons at most, its 95 % interval is to one side of 0, and it is more than \
-             the noise: the most that two halves of one side's runs differ"
+            "medians; a difference counts if chance makes one in any of {} metrics in 1 of 400 \
+             comparisons at most (rank sums), its 95 % interval is to one side of 0, and it is more \
+             than the noise: the most that two halves of one side's runs differ",
+            comparison.judged
         ),
-        Basis::Nothing | Basis::Accelerators => format!(
-            "fewer than {LEAST_RUNS} runs a side: nothing tells these differences from noise \
-             (--repeat {LEAST_RUNS})"
+        Basis::Nothing => "these differences may be noise: nothing is judged".into(),
+        Basis::Accelerators => format!(
+            "A ran under {}, B under {}: their times have little in common, so that no difference \
+             is judged (--across-accelerators judges all the same)",
+            a.accelerators(),
+            b.accelerators()
         ),
     }
 }
@@ -108,9 +126,16 @@ fn print_findings(basis: Basis, findings: &[Finding], out: &mut impl Write) -> R
             let (low, high) = finding.interval.unwrap_or_default();
             row.push(format!("{} .. {}", change(unit, low), change(unit, high)));
             row.push(change(unit, finding.floor.unwrap_or_default()).replace('+', ""));
-            row.push(format!("{:.3}", finding.chance.unwrap_or_default()));
+            row.push(format!("{:.4}", finding.chance.unwrap_or_default()));
         }
-        row.push(said(basis, finding).into());
+        let limit = match finding.gate {
+            Some(Standing::Within) => ", within the limit",
+            Some(Standing::Open) => ", limit not shown",
+            Some(Standing::Exceeded) => ", over the limit",
+            None => "",
+        };
+        let said = format!("{}{limit}", said(basis, finding));
+        row.push(said.trim_start_matches(", ").to_owned());
         table.add_row(row);
     }
     writeln!(out, "{table}\n")?;

@@ -1,10 +1,10 @@
 //! `matrix merge`: the results of shards as one matrix, the same as if one machine had run all of
 //! it. Called by `cmd::matrix`.
 
-use super::{finish, place};
+use super::{finish, place, today};
 use crate::cli::MatrixMergeArgs;
 use crate::error::Refusal;
-use crate::matrix::{CellResult, PLAN, Plan, Results, kept_plan, kept_results};
+use crate::matrix::{CellResult, PLAN, Plan, Planned, Results, kept_plan, kept_results, row};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::run::{Folder, copy_folder, write_json};
@@ -32,7 +32,7 @@ pub(super) fn run(args: &MatrixMergeArgs, paths: &Paths) -> Result<u8> {
             .iter()
             .filter_map(|(folder, part)| Some((folder.as_path(), part.get(&name)?)))
             .collect();
-        let Some((from, result)) = found.first() else { continue };
+        let Some((from, result)) = counted(planned, &found) else { continue };
         let merged = agreed(result, &found, planned.cell.is_deterministic());
         copy_runs(&merged, from, folder.path())?;
         results.add(merged)?;
@@ -58,6 +58,16 @@ fn common_plan(folders: &[PathBuf]) -> Result<Plan> {
         }
     }
     Ok(plan)
+}
+
+/// Of a cell that several shards ran, whose runs may differ, the worst result counts.
+fn counted<'a>(planned: &Planned, found: &[Found<'a>]) -> Option<Found<'a>> {
+    let standing = |(_, result): &&Found<'_>| row(planned, Some(result), &today()).standing;
+    match planned.cell.is_deterministic() {
+        true => found.first().copied(),
+        // Of equal ones `max_by_key` takes the last.
+        false => found.iter().rev().max_by_key(standing).copied(),
+    }
 }
 
 /// A cell that several shards ran is a deterministic run on several machines.
@@ -102,4 +112,37 @@ fn moved_kernels(plan: &Plan, results: &BTreeMap<String, CellResult>) -> Vec<Str
         format!("`{name}` is not one kernel in these shards: {}", releases.join(", "))
     };
     moved.map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::{Cell, Recipe, RunSummary, a_run};
+    use crate::run::Verdict;
+
+    #[test]
+    fn of_a_cell_that_two_shards_ran_the_worst_counts_whichever_is_named_first() {
+        let result = |verdict| CellResult {
+            cell: String::new(),
+            inputs: None,
+            skipped: None,
+            differs: None,
+            runs: vec![RunSummary { verdict, ..a_run() }],
+        };
+        let (pass, fail) = (result(Verdict::Pass), result(Verdict::Fail));
+        let [one, other] = [Path::new("one"), Path::new("other")];
+        let in_mode = |mode: &str| {
+            Planned::new(Cell { mode: mode.into(), ..Cell::default() }, Recipe::default())
+        };
+        let of = |mode: &str, found: &[Found<'_>]| {
+            counted(&in_mode(mode), found).map(|(from, result)| (from.to_owned(), result.clone()))
+        };
+        let failed = Some((other.to_owned(), fail.clone()));
+        assert_eq!(of("default", &[(one, &pass), (other, &fail)]), failed);
+        assert_eq!(of("default", &[(other, &fail), (one, &pass)]), failed);
+        let equal = of("default", &[(one, &pass), (other, &pass)]).unwrap();
+        assert_eq!(equal.0, one);
+        // These are found to differ instead.
+        assert_eq!(of("deterministic", &[(one, &pass), (other, &fail)]).unwrap().0, one);
+    }
 }

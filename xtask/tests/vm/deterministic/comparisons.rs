@@ -33,21 +33,43 @@ fn twice_the_work_is_a_difference_and_a_run_against_itself_is_none() {
     let folder = |run: &Run| run.file("").to_str().unwrap().to_owned();
     let (a, b) = (folder(&one), folder(&other));
     let both = compare(&[&a, &b, "--threshold", "throughput=20%"]);
-    let texts = ["every difference is real", "worse by more than the threshold: throughput\n"];
+    let texts = ["every difference is real", "differs by more than the limit: throughput\n"];
     said(&both, 1, &texts);
     said(&compare(&[&a, &b, "--threshold", "throughput=90%"]), 0, &["worse"]);
     said(&compare(&[&b, &a, "--threshold", "throughput=20%"]), 0, &["better"]);
-    said(&compare(&[&a, &a, "--threshold", "0%"]), 0, &["\nno difference\n"]);
+    said(&compare(&[&a, &a, "--threshold", "0%"]), 0, &["\nno difference in "]);
 
     let dir = tempfile::tempdir().unwrap();
     let baseline = dir.path().join("baseline.json");
     let baseline = baseline.to_str().unwrap();
     said(&compare(&[&a, "--save", baseline]), 0, &[]);
-    said(&compare(&[baseline, &a, "--threshold", "0%"]), 0, &["\nno difference\n"]);
+    said(&compare(&[baseline, &a, "--threshold", "0%"]), 0, &["\nno difference in "]);
     let against = compare(&[baseline, &b, "--threshold", "20%", "--json"]);
     said(&against, 1, &["\"basis\": \"exact\"", "\"exceeded\": ["]);
     said(&compare(&[baseline, &b, "--repeat", "2"]), 2, &["a baseline cannot be run again"]);
     said(&compare(&[&a, "/nowhere"]), 2, &["read_dir(`/nowhere`) failed", "--save"]);
+    said(&compare(&[&a, &b, "--max-change", "0%"]), 1, &["differs by more than the limit"]);
+    said(&compare(&[&a, &a, "--max-change", "0%"]), 0, &["within the limit"]);
+    said(&compare(&[&a, &b, "--threshold", "lock_p99=5%"]), 2, &["A has no `lock_p99`"]);
+
+    // What B lost is no agreement.
+    let lost = dir.path().join("lost");
+    std::fs::create_dir(&lost).unwrap();
+    let altered = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut report = one.json("report.json");
+        change(&mut report);
+        std::fs::write(lost.join("report.json"), report.to_string()).unwrap();
+        compare(&[&a, lost.to_str().unwrap(), "--threshold", "90%"])
+    };
+    let hung = altered(&|report| report["verdict"] = "hang".into());
+    said(&hung, 4, &["B has no values, so that nothing was compared"]);
+    let failed = altered(&|report| report["verdict"] = "fail".into());
+    said(&failed, 1, &["B ended worse than A: A 1 pass; B 1 fail"]);
+    let silent = altered(&|report| {
+        let workers = report["workers"].as_array_mut().unwrap();
+        workers.iter_mut().for_each(|worker| worker["latency"] = serde_json::json!({}));
+    });
+    said(&silent, 1, &["B lacks what A has: wake_p50, wake_p99"]);
 }
 
 #[test]
