@@ -1,6 +1,7 @@
 //! A comparison as people read it. Called by `cmd::compare`.
 
 use crate::compare::{Basis, Comparison, Finding, Key, METRICS, Outcome, Side, Standing, Unit};
+use crate::error::exit;
 use crate::report::new_table;
 use crate::units::show_ns;
 use anyhow::Result;
@@ -50,13 +51,13 @@ fn print_outcome(comparison: &Comparison, outcome: &Outcome, out: &mut impl Writ
     if noisy && !comparison.can_show() && !comparison.findings.is_empty() {
         writeln!(
             out,
-            "too few runs: among {judged} metrics, {needed} runs a side surely show a difference \
-             that is there in all of them (--repeat {needed}, or --repeat auto)"
+            "too few runs: among {judged} metrics it takes {needed} a side to show a difference that \
+             every run has (--repeat {needed}, or --repeat auto)"
         )?;
     }
     let none = comparison.findings.iter().all(|finding| !finding.real);
     let compared = comparison.findings.len();
-    if none && compared > 0 && outcome.is_whole() && comparison.can_show() {
+    if none && outcome.exit_code == exit::PASS && outcome.is_whole() && comparison.can_show() {
         match comparison.basis {
             Basis::Exact => writeln!(out, "no difference in {compared} metrics")?,
             _ => writeln!(out, "no difference above the noise in {compared} metrics")?,
