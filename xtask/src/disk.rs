@@ -65,6 +65,12 @@ pub(crate) fn lock(path: &Path, progress: &Progress) -> Result<File> {
     Ok(file)
 }
 
+/// Sees to it that what is in `dir` is on the disk before a name for it is.
+pub(crate) fn sync(dir: &Path) -> Result<()> {
+    let folder = File::open(dir).with_context(|| unwritable(dir))?;
+    rustix::fs::syncfs(&folder).map_err(std::io::Error::from).with_context(|| unwritable(dir))
+}
+
 /// A reader sees the old bytes or the new ones, never half of them.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     files::write_whole(path, bytes).with_context(|| unwritable(path))

@@ -30,6 +30,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let mut file = temporary(dir.unwrap_or_else(|| Path::new(".")))?;
     file.write_all(bytes)?;
+    // A name must not get to the disk before what it stands for.
+    file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }

@@ -23,6 +23,7 @@ mod qemu;
 mod report;
 mod run;
 mod scheduler;
+mod sealed;
 mod sys;
 
 use clap::Parser as _;

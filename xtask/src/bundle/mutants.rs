@@ -182,7 +182,9 @@ fn assert_held(bundle: &Bundle, dir: &Path) {
     let run = dir.join("run");
     let folder = Folder::create(Some(&run), "x", &paths).unwrap();
     if bundle.need_kernel().is_ok() {
-        let plan = bundle.plan(None, "7.2", &folder, &paths).unwrap();
+        let plan = bundle
+            .plan(None, "7.2", &folder, &paths, &crate::progress::Progress::silent())
+            .unwrap();
         let boot = &bundle.manifest.boot;
         let attempt = Attempt { accel: boot.accel, cpu_model: boot.cpu_model.clone() };
         let words = arguments(&plan.guest(&attempt, &folder).unwrap());

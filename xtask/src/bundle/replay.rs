@@ -7,6 +7,7 @@ use crate::error::Refusal;
 use crate::image::{self, Extra, Image, Packing, Parts};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::qemu::{HostCpu, Icount};
 use crate::run::{BootPlan, Deterministic, Folder, write_file};
 use anyhow::Result;
@@ -21,10 +22,11 @@ impl Bundle {
         qemu: &str,
         folder: &Folder,
         paths: &Paths,
+        progress: &Progress,
     ) -> Result<BootPlan> {
         let boot = &self.manifest.boot;
         let (kernel, image) = match other {
-            Some(kernel) => self.rebuilt(kernel, paths)?,
+            Some(kernel) => self.rebuilt(kernel, paths, progress)?,
             None => {
                 self.need_kernel()?;
                 self.unpacked(folder)?
@@ -94,7 +96,12 @@ impl Bundle {
     }
 
     /// PID 1, schedulers and the scenario of the bundle with the modules that `kernel` has.
-    fn rebuilt(&self, kernel: Kernel, paths: &Paths) -> Result<(Kernel, Image)> {
+    fn rebuilt(
+        &self,
+        kernel: Kernel,
+        paths: &Paths,
+        progress: &Progress,
+    ) -> Result<(Kernel, Image)> {
         let boot = &self.manifest.boot;
         let modules = kernel.module_closure(&boot.wanted_modules)?;
         let extra = match boot.schedulers.is_empty() {
@@ -103,7 +110,7 @@ impl Bundle {
         };
         let scenario = image::scenario_text(boot.scenario_via, &self.scenario)?;
         let parts = Parts { init: self.member(INIT), modules, extra, scenario };
-        let image = image::build(parts, Packing::of(&kernel), paths)?;
+        let image = image::build(parts, Packing::of(&kernel), paths, progress)?;
         Ok((kernel, image))
     }
 }

@@ -255,7 +255,7 @@ fn plan(
         Ok(Deterministic { icount, host_cpu: HostCpu::choose(paths)? })
     };
     Ok(BootPlan {
-        image: image::build(parts, Packing::of(&kernel), paths)?,
+        image: image::build(parts, Packing::of(&kernel), paths, progress)?,
         schedulers: schedulers.into_iter().map(|(_, carried)| carried).collect(),
         kernel,
         scenario,

@@ -1,10 +1,12 @@
 //! Static programs as the guest has them: guest-init, built once for each state of its sources, a
 //! PID 1 of the user's, and what `cmd::bench` runs. Called by `cmd`.
 
+use crate::disk;
 use crate::error::Refusal;
 use crate::files;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::sealed::{self, Kept};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -22,21 +24,20 @@ const SOURCES: [&str; 6] =
 pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> {
     let dir = paths.cache_dir("guest-init")?;
     let binary = dir.join(fingerprint(&paths.repo, &SOURCES)?);
-    if binary.is_file() {
-        return Ok(binary);
-    }
-    progress.step("building guest-init (once for each change of its sources)");
+    let why = match sealed::kept(&binary) {
+        Kept::Whole(_) => return Ok(binary),
+        Kept::Absent => "once for each change of its sources",
+        Kept::Damaged => "the one in the cache is damaged",
+    };
+    progress.step(format!("building guest-init ({why})"));
     let built = static_program(&paths.repo.join("guest-init"), &["--bins"], paths).context(
         Refusal::host(
             "building guest-init failed",
             "the compiler's message is above; a static build needs gcc and libc6-dev",
         ),
     )?;
-    // A copy and a rename: a killed build leaves nothing that looks finished.
-    let copy = files::temporary(&dir).context("create(guest-init) failed")?;
-    std::fs::copy(&built, copy.path())
-        .with_context(|| format!("copy(`{}`) failed", built.display()))?;
-    copy.persist(&binary).context("rename(guest-init) failed")?;
+    let built = std::fs::read(&built).with_context(|| disk::unreadable(&built))?;
+    sealed::keep(&binary, &built)?;
     Ok(binary)
 }
 

@@ -12,13 +12,15 @@ use crate::error::Refusal;
 use crate::files::{self, Kind};
 use crate::kernel::{Kernel, LoadedModules, Module};
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::run::{ConfigVia, resolved};
+use crate::sealed::{self, Kept};
 use anyhow::{Context as _, Result};
 use cpio::Archive;
 use guest_init::proto::initramfs;
 use serde::Deserialize;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use workloads::Scenario;
 
 const RECIPE: &str = "images/minimal.toml";
@@ -83,8 +85,13 @@ pub(crate) struct Parts<'a> {
     pub(crate) scenario: Option<String>,
 }
 
-/// Builds the image of these parts, or finds it in the cache.
-pub(crate) fn build(parts: Parts<'_>, packing: Packing, paths: &Paths) -> Result<Image> {
+/// Builds the image of these parts, or finds it in the cache. Two writers write the same bytes.
+pub(crate) fn build(
+    parts: Parts<'_>,
+    packing: Packing,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<Image> {
     let bytes = assemble(&parts)?;
     let modules = parts.modules;
     // Named after what is in it, so that nothing is packed twice.
@@ -93,11 +100,19 @@ pub(crate) fn build(parts: Parts<'_>, packing: Packing, paths: &Paths) -> Result
         Packing::Zstd => format!("{name}.cpio.zst"),
         Packing::Plain => format!("{name}.cpio"),
     });
-    if !path.is_file() {
-        write_whole(&path, &packing.pack(bytes)?)?;
+    let found = sealed::kept(&path);
+    if found == Kept::Damaged {
+        progress
+            .step(format!("image `{}` in the cache is damaged: it is made again", path.display()));
     }
-    let packed =
-        std::fs::read(&path).with_context(|| format!("read(`{}`) failed", path.display()))?;
+    let packed = match found {
+        Kept::Whole(packed) => packed,
+        Kept::Absent | Kept::Damaged => {
+            let packed = packing.pack(bytes)?;
+            sealed::keep(&path, &packed)?;
+            packed
+        }
+    };
     let sha256 = files::sha256(&packed);
     Ok(Image {
         path,
@@ -138,7 +153,9 @@ pub(crate) fn with_scenario(image: &[u8], scenario: String, paths: &Paths) -> Re
     let packing = if image.starts_with(ZSTD_MAGIC) { Packing::Zstd } else { Packing::Plain };
     let (modules, extra) = beside_init(image)?;
     let init = init_of(image)?;
-    build(Parts { init: &init, modules, extra, scenario: Some(scenario) }, packing, paths)
+    let parts = Parts { init: &init, modules, extra, scenario: Some(scenario) };
+    // The runs that it is for say nothing either.
+    build(parts, packing, paths, &Progress::silent())
 }
 
 /// All that an image has beside PID 1 and the scenario.
@@ -228,16 +245,6 @@ fn assemble(parts: &Parts<'_>) -> Result<Vec<u8>> {
         archive.file(initramfs::SCENARIO.trim_start_matches('/'), text.as_bytes(), 0o644)?;
     }
     archive.finish()
-}
-
-/// Two writers write the same bytes.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    files::write_whole(path, bytes).with_context(|| {
-        Refusal::host(
-            format!("write(`{}`) failed", path.display()),
-            "free some space, or set SCHEDLAB_CACHE to another folder",
-        )
-    })
 }
 
 #[cfg(test)]
@@ -332,6 +339,22 @@ mod tests {
         let copy =
             |module: &Module| Module { name: module.name.clone(), bytes: module.bytes.clone() };
         all.files.iter().map(copy).collect()
+    }
+
+    #[test]
+    fn a_damaged_image_is_made_again_with_the_bytes_that_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, progress) = (Paths::below(dir.path()), Progress::silent());
+        let image = || build(parts(None), Packing::Zstd, &paths, &progress).unwrap();
+        let (first, whole) = (image(), std::fs::read(image().path).unwrap());
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        for bytes in [&flipped[..], &whole[..whole.len() / 2], b""] {
+            std::fs::write(&first.path, bytes).unwrap();
+            let again = image();
+            assert_eq!(std::fs::read(&again.path).unwrap(), whole);
+            assert_eq!(again.sha256, files::sha256(&whole));
+        }
     }
 
     #[test]

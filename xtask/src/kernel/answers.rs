@@ -4,6 +4,7 @@
 use super::{Kernel, store};
 use crate::disk;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -21,15 +22,19 @@ pub(super) struct Answer {
 }
 
 /// The kernel that this spec, a suite or the name of a built kernel, stood for last.
-pub(super) fn recall(spec: &str, paths: &Paths) -> Option<Kernel> {
-    remembered(spec, paths).map(|(_, kernel)| kernel)
+pub(super) fn recall(spec: &str, paths: &Paths, progress: &Progress) -> Option<Kernel> {
+    remembered(spec, paths, progress).map(|(_, kernel)| kernel)
 }
 
 /// The same with the answer.
-pub(super) fn remembered(spec: &str, paths: &Paths) -> Option<(Answer, Kernel)> {
+pub(super) fn remembered(
+    spec: &str,
+    paths: &Paths,
+    progress: &Progress,
+) -> Option<(Answer, Kernel)> {
     let text = std::fs::read(file(spec, paths)).ok()?;
     let answer: Answer = serde_json::from_slice(&text).ok()?;
-    let kernel = store::load(&answer.key, paths)?;
+    let kernel = store::load(&answer.key, paths, progress)?;
     (answer.spec == spec).then_some((answer, kernel))
 }
 
@@ -75,8 +80,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::below(dir.path());
         remember(SPEC, "0123".to_owned(), Vec::new(), &paths).unwrap();
-        assert!(remembered(SPEC, &paths).is_none());
+        assert!(remembered(SPEC, &paths, &Progress::silent()).is_none());
         std::fs::write(file(SPEC, &paths), "{").unwrap();
-        assert!(remembered(SPEC, &paths).is_none());
+        assert!(remembered(SPEC, &paths, &Progress::silent()).is_none());
     }
 }

@@ -17,6 +17,10 @@ use crate::progress::Progress;
 use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 
+/// What is kept of a build, each with its name there.
+const PRODUCTS: [(&str, &str); 3] =
+    [("vmlinuz", "arch/x86/boot/bzImage"), ("config", ".config"), ("System.map", "System.map")];
+
 /// The kernel that `recipe` describes, built now unless the same sources, fragments and compiler
 /// made it before.
 pub(crate) fn build(
@@ -56,18 +60,23 @@ fn build_with(
     let made = made.split_once('\n').filter(|(_, was)| source.is_fixed && *was == inputs);
     // By its key: the name may stand for a kernel of other sources by now.
     if let Some((key, _)) = made
-        && let Some(kernel) = store::load(key, paths)
+        && let Some(kernel) = store::load(key, paths, progress)
     {
         answers::remember(&recipe.name, key.to_owned(), vec![package], paths)?;
         return Ok((kernel, Vec::new()));
+    }
+    let files = PRODUCTS.map(|(name, built)| (name, out.join(built)));
+    let products = files.clone().map(|(_, file)| file);
+    if made.is_some_and(|(key, _)| store::key_of(&products).is_ok_and(|now| now != key)) {
+        progress
+            .step(format!("what was built in `{}` is damaged: it is built again", out.display()));
+        std::fs::remove_dir_all(&out).with_context(|| disk::unwritable(&out))?;
+        std::fs::create_dir_all(&out).with_context(|| disk::unwritable(&out))?;
     }
     let tree = Tree { source: source.dir, out };
     let notes = configure::configure(&tree, &wanted, &merged, progress)?;
     progress.step(format!("building `{}` in {}", recipe.name, tree.out.display()));
     make::make(&tree, &["bzImage"], progress)?;
-    let files =
-        [("vmlinuz", "arch/x86/boot/bzImage"), ("config", ".config"), ("System.map", "System.map")];
-    let files = files.map(|(name, built)| (name, tree.out.join(built)));
     let (key, kernel) = store::keep(&files, &package, paths, progress)?;
     disk::write_whole(&stamp, format!("{key}\n{inputs}").as_bytes())?;
     answers::remember(&recipe.name, key, vec![package], paths)?;
@@ -75,9 +84,11 @@ fn build_with(
 }
 
 /// The kernel of this name, if it was built.
-pub(super) fn built(recipe: &Recipe, paths: &Paths) -> Result<Kernel> {
-    answers::recall(&recipe.name, paths).ok_or_else(|| {
-        let message = format!("kernel `{}` is not built yet", recipe.name);
+pub(super) fn built(recipe: &Recipe, paths: &Paths, progress: &Progress) -> Result<Kernel> {
+    answers::recall(&recipe.name, paths, progress).ok_or_else(|| {
+        let was = answers::all(paths).iter().any(|(spec, _)| *spec == recipe.name);
+        let how = if was { "is not in the cache any more, or not whole" } else { "is not built yet" };
+        let message = format!("kernel `{}` {how}", recipe.name);
         let fix = format!(
             "run `cargo xtask kernel build {}`; a small kernel takes five to ten minutes on two CPUs",
             recipe.name
@@ -144,16 +155,16 @@ bzImage:
         let dir = tempfile::tempdir().unwrap();
         let (tree, paths) = tree(dir.path(), "CONFIG_SMP=y\n");
         let progress = Progress::silent();
-        let error = built(&recipe(), &paths).unwrap_err();
+        let error = built(&recipe(), &paths, &Progress::silent()).unwrap_err();
         assert!(render(&error).contains("cargo xtask kernel build mine"), "{}", render(&error));
         let (kernel, notes) = build_with(&recipe(), Some(&tree), &paths, &progress).unwrap();
         assert_eq!((kernel.release.as_str(), notes.len()), ("6.1.0-mine", 0));
         assert!(kernel.has_built_in("CONFIG_SMP"));
-        assert_eq!(built(&recipe(), &paths).unwrap().sha256, kernel.sha256);
+        assert_eq!(built(&recipe(), &paths, &Progress::silent()).unwrap().sha256, kernel.sha256);
         // A tree of the user's may have changed: it is made again.
         write(dir.path().join("linux/bzImage.in"), bzimage::fake("6.1.1-mine (me) #1")).unwrap();
         build_with(&recipe(), Some(&tree), &paths, &progress).unwrap();
-        assert_eq!(built(&recipe(), &paths).unwrap().release, "6.1.1-mine");
+        assert_eq!(built(&recipe(), &paths, &Progress::silent()).unwrap().release, "6.1.1-mine");
     }
 
     #[test]
@@ -167,7 +178,7 @@ bzImage:
         assert_eq!(exit_code(&error), exit::HOST);
         let text = render(&error);
         assert!(text.contains("one.c:1: error: broken") && text.contains("goes on"), "{text}");
-        assert!(built(&recipe(), &paths).is_err());
+        assert!(built(&recipe(), &paths, &Progress::silent()).is_err());
         std::fs::remove_file(&broken).unwrap();
         build().unwrap();
         let out = std::fs::read_dir(paths.cache.join("builds")).unwrap().flatten();

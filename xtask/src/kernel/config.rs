@@ -2,9 +2,9 @@
 //! out of the image itself (`IKCONFIG`); `image.rs` and `store.rs` make it, checks ask it.
 
 use super::payload;
-use crate::disk;
 use crate::files::Kind;
 use crate::paths::Paths;
+use crate::sealed::{self, Kept};
 use anyhow::Result;
 use memchr::memmem;
 use std::collections::BTreeMap;
@@ -47,6 +47,11 @@ impl Config {
         self.options.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
     }
 
+    /// Whether nothing is on, which no kernel is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.options.is_empty()
+    }
+
     /// Whether it is built into the image.
     pub(crate) fn has_built_in(&self, option: &str) -> bool {
         self.value(option) == Some("y")
@@ -57,14 +62,14 @@ impl Config {
 /// second, so what was found, nothing too, is remembered.
 pub(super) fn embedded(path: &Path, sha256: &str, paths: &Paths) -> Result<Option<Config>> {
     let known = paths.cache_dir("configs")?.join(sha256);
-    let text = match std::fs::read_to_string(&known) {
-        Ok(text) => text,
-        Err(_) => {
+    let text = match sealed::kept(&known) {
+        Kept::Whole(text) => String::from_utf8_lossy(&text).into_owned(),
+        Kept::Absent | Kept::Damaged => {
             let image = Kind::IMAGE.read(path)?;
             // An image that cannot be unpacked may well boot.
             let kernel = payload::unpack(image).unwrap_or_default();
             let text = ikconfig(&kernel).unwrap_or_default();
-            disk::write_whole(&known, text.as_bytes())?;
+            sealed::keep(&known, text.as_bytes())?;
             text
         }
     };

@@ -28,7 +28,7 @@ struct Plan {
 
 /// The kernel remembered for this spec, else the one that the mirror has.
 pub(super) fn resolve(suite: &Suite, paths: &Paths, progress: &Progress) -> Result<Kernel> {
-    match answers::recall(&suite.to_string(), paths) {
+    match answers::recall(&suite.to_string(), paths, progress) {
         Some(kernel) => Ok(kernel),
         None => ask(suite, paths, progress, true),
     }
@@ -42,7 +42,7 @@ pub(super) fn fetch(suite: &Suite, paths: &Paths, progress: &Progress) -> Result
 /// Asks the mirror, one process at a time for a suite.
 fn ask(suite: &Suite, paths: &Paths, progress: &Progress, old_is_fine: bool) -> Result<Kernel> {
     let (apt, _lock) = open_apt(&suite.suite, paths, progress)?;
-    let old = answers::remembered(&suite.to_string(), paths);
+    let old = answers::remembered(&suite.to_string(), paths, progress);
     // Whoever held the lock may have fetched this very kernel.
     if old_is_fine && let Some((_, kernel)) = old {
         return Ok(kernel);

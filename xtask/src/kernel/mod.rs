@@ -104,7 +104,7 @@ fn find(
         }
         Spec::File(file) => image::at(&file, paths)?,
         Spec::Host => image::of_host(paths)?,
-        Spec::Built(recipe) => build::built(&recipe, paths)?,
+        Spec::Built(recipe) => build::built(&recipe, paths, progress)?,
     };
     Ok(Kernel { spec: written.to_owned(), ..kernel })
 }

@@ -85,6 +85,13 @@ pub(super) fn write_index(modules: &Path) -> Result<()> {
     std::fs::write(&file, text.join("\n")).with_context(|| disk::unwritable(&file))
 }
 
+/// Whether the list names every module that is there and no other.
+pub(super) fn index_holds(modules: &Path) -> bool {
+    let Ok(index) = std::fs::read_to_string(modules.join(INDEX)) else { return false };
+    walk(modules)
+        .is_ok_and(|found| index.lines().map(Path::new).eq(found.iter().map(PathBuf::as_path)))
+}
+
 /// The state of following dependencies.
 #[derive(Debug, Default)]
 struct Closure {

@@ -1,5 +1,6 @@
 //! The kernels in the cache: `cache/kernels/KEY` with the image, `config`, `modules/` and
 //! `kernel.json`, where KEY is the hash of the packages. `mod.rs` and `debian.rs` call these.
+//! A folder is sealed when it is made, and used only while it is as it was then.
 //!
 //! The image is the `vmlinux` out of the package's `vmlinuz`, if QEMU can enter that: under TCG a
 //! kernel that unpacks itself takes a quarter of a short run.
@@ -13,6 +14,7 @@ use crate::error::Refusal;
 use crate::files;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::sealed::{self, Fault};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
@@ -21,6 +23,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Part of every key: a cache that another layout wrote is not read by mistake.
 const LAYOUT: &str = "schedlab kernel 1";
+const RECORD: &str = "kernel.json";
 const TEMPORARY: &str = "unpacking-";
 const SYMBOLS: &str = "System.map";
 const PACKED: &str = "vmlinuz";
@@ -37,16 +40,75 @@ struct Record {
     package: String,
 }
 
-/// The kernel with this key, if it is in the cache whole.
-pub(super) fn load(key: &str, paths: &Paths) -> Option<Kernel> {
-    load_from(&paths.cache.join("kernels").join(key))
+/// The kernel with this key, if it is in the cache whole. Says so if it is there and is not.
+pub(super) fn load(key: &str, paths: &Paths, progress: &Progress) -> Option<Kernel> {
+    let dir = paths.cache.join("kernels").join(key);
+    let why = match load_from(&dir) {
+        Ok(kernel) => return Some(kernel),
+        Err(_) if !dir.join(RECORD).exists() => return None,
+        Err(fault) => fault.text(&format!("kernel `{}` in the cache", dir.display())),
+    };
+    if mend(&dir).is_ok_and(|is_mended| is_mended) {
+        progress.step(format!("{why}: its image is unpacked again"));
+        return load_from(&dir).ok();
+    }
+    progress.step(format!("{why}: it is not used"));
+    // From here on it is no kernel to anybody.
+    drop(std::fs::remove_file(dir.join(RECORD)));
+    None
 }
 
-fn load_from(dir: &Path) -> Option<Kernel> {
-    let text = std::fs::read(dir.join("kernel.json")).ok()?;
-    let record: Record = serde_json::from_slice(&text).ok()?;
-    let image = dir.join(record.image);
-    image.is_file().then(|| Kernel {
+fn load_from(dir: &Path) -> Result<Kernel, Fault> {
+    let record = record(dir).ok_or_else(|| Fault::Damaged(vec![RECORD.to_owned()]))?;
+    match sealed::check(dir) {
+        Err(Fault::Unsealed) => adopt(dir, &record)?,
+        sealed => sealed?,
+    }
+    Ok(kernel(dir, record))
+}
+
+fn record(dir: &Path) -> Option<Record> {
+    serde_json::from_slice(&std::fs::read(dir.join(RECORD)).ok()?).ok()
+}
+
+/// Seals a folder that an older schedlab made, as far as that one left something to compare with.
+fn adopt(dir: &Path, record: &Record) -> Result<(), Fault> {
+    let damaged = |name: &str| Fault::Damaged(vec![name.to_owned()]);
+    if disk::sha256(&dir.join(&record.image)).ok().as_ref() != Some(&record.sha256) {
+        return Err(damaged(&record.image));
+    }
+    let config = dir.join("config");
+    if config.exists() && !Config::read(&config).is_ok_and(|config| !config.is_empty()) {
+        return Err(damaged("config"));
+    }
+    let modules = dir.join("modules");
+    if modules.is_dir() && !modules::index_holds(&modules) {
+        return Err(damaged("modules"));
+    }
+    // What cannot be written is compared again the next time.
+    drop(sealed::seal(dir));
+    Ok(())
+}
+
+/// Makes a damaged image anew of the packed one beside it, if nothing else is damaged. Whether it did.
+fn mend(dir: &Path) -> Result<bool> {
+    let record = record(dir).context("there is no record")?;
+    let is_all = matches!(load_from(dir), Err(Fault::Damaged(files)) if files == [UNPACKED]);
+    if !is_all || record.image != UNPACKED {
+        return Ok(false);
+    }
+    let packed = dir.join(PACKED);
+    let image = std::fs::read(&packed).with_context(|| disk::unreadable(&packed))?;
+    let image = payload::unpack(image)?;
+    if files::sha256(&image) != record.sha256 {
+        return Ok(false);
+    }
+    disk::write_whole(&dir.join(UNPACKED), &image)?;
+    Ok(load_from(dir).is_ok())
+}
+
+fn kernel(dir: &Path, record: Record) -> Kernel {
+    Kernel {
         spec: String::new(),
         release: record.release,
         version: record.version,
@@ -55,8 +117,8 @@ fn load_from(dir: &Path) -> Option<Kernel> {
         modules: Some(dir.join("modules")).filter(|modules| modules.is_dir()),
         symbols: Some(dir.join(SYMBOLS)).filter(|symbols| symbols.is_file()),
         config: Config::read(&dir.join("config")).ok(),
-        image,
-    })
+        image: dir.join(record.image),
+    }
 }
 
 /// The kernel in these packages and its key, unpacked now unless it is in the cache already.
@@ -82,12 +144,12 @@ fn install(
 ) -> Result<(String, Kernel)> {
     let kernels = paths.cache_dir("kernels")?;
     let dir = kernels.join(&key);
-    if let Some(kernel) = load_from(&dir) {
+    if let Some(kernel) = load(&key, paths, progress) {
         return Ok((key, kernel));
     }
     let _lock = disk::lock(&kernels.join("lock"), progress)?;
     // Whoever held the lock may have made this very kernel.
-    if let Some(kernel) = load_from(&dir) {
+    if let Ok(kernel) = load_from(&dir) {
         return Ok((key, kernel));
     }
     remove_leftovers(&kernels);
@@ -97,11 +159,15 @@ fn install(
         .tempdir_in(&kernels)
         .with_context(|| disk::unwritable(&kernels))?;
     fill(temporary.path())?;
+    sealed::seal(temporary.path())?;
+    disk::sync(temporary.path())?;
     // There only if it is damaged: it did not load.
     drop(std::fs::remove_dir_all(&dir));
     std::fs::rename(temporary.path(), &dir).with_context(|| disk::unwritable(&dir))?;
     drop(temporary.keep());
-    load_from(&dir).map(|kernel| (key, kernel)).with_context(|| disk::unwritable(&dir))
+    load_from(&dir).map(|kernel| (key, kernel)).map_err(|fault| {
+        anyhow::anyhow!(fault.text("what was just written")).context(disk::unwritable(&dir))
+    })
 }
 
 /// Every kernel that is in the cache whole, by its key.
@@ -109,7 +175,7 @@ pub(super) fn cached(paths: &Paths) -> Result<Vec<Cached>> {
     let entries = std::fs::read_dir(paths.cache.join("kernels")).into_iter().flatten().flatten();
     let mut cached = Vec::new();
     for entry in entries {
-        if let Some(kernel) = load_from(&entry.path()) {
+        if let Ok(kernel) = load_from(&entry.path()) {
             let key = entry.file_name().to_string_lossy().into_owned();
             cached.push(Cached { key, kernel, bytes: disk::bytes_below(&entry.path())? });
         }
@@ -126,7 +192,7 @@ pub(super) fn remove(keys: &[&str], paths: &Paths, progress: &Progress) -> Resul
     for key in keys {
         let dir = kernels.join(key);
         // First the file without which nobody takes it for whole.
-        let removed = std::fs::remove_file(dir.join("kernel.json"));
+        let removed = std::fs::remove_file(dir.join(RECORD));
         removed
             .and_then(|()| std::fs::remove_dir_all(&dir))
             .with_context(|| disk::unwritable(&dir))?;
@@ -152,7 +218,7 @@ pub(super) fn keep(
 }
 
 /// In the order of the parts, which is always the same.
-fn key_of(files: &[PathBuf]) -> Result<String> {
+pub(super) fn key_of(files: &[PathBuf]) -> Result<String> {
     let mut text = LAYOUT.to_owned();
     for file in files {
         text.push(' ');
@@ -198,7 +264,7 @@ fn finish(dir: &Path, package: &str) -> Result<()> {
         image: image.to_owned(),
         package: package.to_owned(),
     };
-    let file = dir.join("kernel.json");
+    let file = dir.join(RECORD);
     let text = serde_json::to_vec_pretty(&record).context("serialize(kernel.json) failed")?;
     std::fs::write(&file, text).with_context(|| disk::unwritable(&file))
 }
@@ -282,7 +348,7 @@ mod tests {
         assert!(kernel.modules.unwrap().join("kernel/fs/a.ko").is_file());
         let seen = std::fs::metadata(&kernel.image).unwrap().modified().unwrap();
         assert_eq!(unpacked(&packages, &paths, &progress).unwrap().0, key);
-        let again = load(&key, &paths).unwrap().image;
+        let again = load(&key, &paths, &progress).unwrap().image;
         assert_eq!(std::fs::metadata(again).unwrap().modified().unwrap(), seen);
     }
 
@@ -322,9 +388,112 @@ mod tests {
         let packages = packages(dir.path(), &[("./boot/vmlinuz-6.1.0-test", &image)]);
         let (key, kernel) = unpacked(&packages, &paths, &progress).unwrap();
         std::fs::remove_file(&kernel.image).unwrap();
-        assert!(load(&key, &paths).is_none());
+        assert!(load(&key, &paths, &progress).is_none());
         unpacked(&packages, &paths, &progress).unwrap();
-        assert!(load(&key, &paths).is_some());
+        assert!(load(&key, &paths, &progress).is_some());
+    }
+
+    /// A kernel whose image is unpacked, with a configuration and a module.
+    fn whole(dir: &Path) -> (Packages, Vec<u8>) {
+        let image = vmlinux::fake(18);
+        let packed = payload::fake(&image);
+        let files: [(&str, &[u8]); 3] = [
+            ("./boot/vmlinuz-6.1.0-test", &packed),
+            ("./boot/config-6.1.0-test", b"CONFIG_SMP=y\n"),
+            ("./lib/modules/6.1.0-test/kernel/fs/a.ko", b"module"),
+        ];
+        (packages(dir, &files), image)
+    }
+
+    fn flip(path: &Path) {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn cut(path: &Path) {
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+
+    fn empty(path: &Path) {
+        std::fs::write(path, "").unwrap();
+    }
+
+    fn remove_file(path: &Path) {
+        std::fs::remove_file(path).unwrap();
+    }
+
+    const FAULTS: [fn(&Path); 4] = [flip, cut, empty, remove_file];
+
+    #[test]
+    fn a_damaged_kernel_is_never_loaded_and_is_made_again() {
+        let files = ["vmlinux", "vmlinuz", "config", "modules/modules.index", "kernel.json"];
+        for file in files.into_iter().chain(["modules/kernel/fs/a.ko", "files.sealed"]) {
+            for damage in FAULTS {
+                let dir = tempfile::tempdir().unwrap();
+                let (paths, progress) = (paths(dir.path()), Progress::silent());
+                let (packages, image) = whole(dir.path());
+                let (key, first) = unpacked(&packages, &paths, &progress).unwrap();
+                let folder = first.image.parent().unwrap();
+                damage(&folder.join(file));
+                if let Some(kernel) = load(&key, &paths, &progress) {
+                    assert!(["vmlinux", "files.sealed"].contains(&file), "{file}");
+                    assert_eq!(std::fs::read(&kernel.image).unwrap(), image);
+                }
+                let (again, kernel) = unpacked(&packages, &paths, &progress).unwrap();
+                assert_eq!((again, &kernel.sha256), (key, &files::sha256(&image)), "{file}");
+                assert_eq!(std::fs::read(&kernel.image).unwrap(), image, "{file}");
+                assert!(kernel.has_built_in("CONFIG_SMP"), "{file}");
+                let module = kernel.modules.unwrap().join("kernel/fs/a.ko");
+                assert_eq!(std::fs::read(module).unwrap(), b"module", "{file}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_image_is_unpacked_again_where_the_packed_one_is_whole() {
+        for damage in FAULTS {
+            let dir = tempfile::tempdir().unwrap();
+            let (paths, progress) = (paths(dir.path()), Progress::silent());
+            let (packages, image) = whole(dir.path());
+            let (key, first) = unpacked(&packages, &paths, &progress).unwrap();
+            damage(&first.image);
+            let kernel = load(&key, &paths, &progress).expect("no package is needed");
+            assert_eq!(std::fs::read(&kernel.image).unwrap(), image);
+            damage(&first.image);
+            flip(&first.image.with_file_name(PACKED));
+            assert!(load(&key, &paths, &progress).is_none(), "that one is damaged too");
+        }
+    }
+
+    #[test]
+    fn a_kernel_of_an_older_schedlab_is_sealed_only_if_it_is_whole() {
+        let older = |damaged: &str, damage: fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            let (paths, progress) = (paths(dir.path()), Progress::silent());
+            let (key, first) = unpacked(&whole(dir.path()).0, &paths, &progress).unwrap();
+            let folder = first.image.parent().unwrap();
+            std::fs::remove_file(folder.join("files.sealed")).unwrap();
+            damage(&folder.join(damaged));
+            let loaded = load(&key, &paths, &progress);
+            let is_whole =
+                loaded.is_some_and(|it| disk::sha256(&it.image).unwrap() == first.sha256);
+            (is_whole, folder.join("files.sealed").exists())
+        };
+        assert_eq!(older("vmlinuz", |_| ()), (true, true));
+        for damage in FAULTS {
+            assert_ne!(older("vmlinux", damage), (false, true));
+        }
+        for (file, damage) in [
+            ("config", FAULTS[2]),
+            ("modules/modules.index", FAULTS[2]),
+            ("modules/modules.index", FAULTS[3]),
+            ("modules/kernel/fs/a.ko", FAULTS[3]),
+        ] {
+            assert_eq!(older(file, damage), (false, false), "{file}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::paths::Paths;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// One that can be run.
@@ -36,15 +37,20 @@ pub(crate) fn built(entry: &Entry, paths: &Paths) -> Result<Option<Built>> {
         return Ok(None);
     }
     let file = folder(paths).join(&record.file);
-    let size = std::fs::metadata(&file).map(|meta| meta.len());
-    Ok(size.ok().map(|bytes| Built { file, sha256: record.sha256, bytes }))
+    let is_whole = disk::sha256(&file).is_ok_and(|sha256| sha256 == record.sha256);
+    let bytes = std::fs::metadata(&file).map_or(0, |meta| meta.len());
+    Ok(is_whole.then_some(Built { file, sha256: record.sha256, bytes }))
 }
 
 /// The same, or a refusal that says what to do.
 pub(super) fn required(entry: &Entry, paths: &Paths) -> Result<Built> {
+    let inputs = inputs(entry, paths)?;
     built(entry, paths)?.ok_or_else(|| {
         let name = &entry.name;
         let message = match record(entry, paths) {
+            Some(record) if record.inputs == inputs => {
+                format!("scheduler `{name}` in the cache is damaged")
+            }
             Some(_) => format!("scheduler `{name}` has changed since it was built"),
             None => format!("scheduler `{name}` is not built yet"),
         };
@@ -62,6 +68,7 @@ pub(super) fn keep(entry: &Entry, program: &Path, paths: &Paths) -> Result<Built
     let name = format!("{}-{}", entry.name, &sha256[..16]);
     let file = dir.join(&name);
     std::fs::rename(program, &file).with_context(|| disk::unwritable(&file))?;
+    File::open(&file).and_then(|file| file.sync_all()).with_context(|| disk::unwritable(&file))?;
     let before = record(entry, paths);
     let record = Record { inputs: inputs(entry, paths)?, file: name, sha256 };
     let text = serde_json::to_vec_pretty(&record).context("serialize(scheduler) failed")?;
@@ -130,6 +137,20 @@ mod tests {
         let error = required(&entry, &paths).unwrap_err();
         assert_eq!(exit_code(&error), crate::error::exit::HOST);
         assert!(render(&error).contains("has changed since"), "{}", render(&error));
+    }
+
+    #[test]
+    fn a_damaged_program_is_none_and_is_said_to_be_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (entry, paths) = entry(dir.path());
+        let kept = keep_bytes(&entry, "elf", &paths);
+        for bytes in ["elg", "el", ""] {
+            std::fs::write(&kept.file, bytes).unwrap();
+            assert!(built(&entry, &paths).unwrap().is_none(), "{bytes}");
+            let text = render(&required(&entry, &paths).unwrap_err());
+            assert!(text.contains("`mine` in the cache is damaged"), "{text}");
+            assert!(text.contains("`cargo xtask scheduler build mine`"), "{text}");
+        }
     }
 
     #[test]

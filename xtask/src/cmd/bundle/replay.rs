@@ -36,7 +36,7 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
         None => bundle.need_kernel().map(|()| None)?,
     };
     let folder = Folder::create(args.out.as_deref(), &bundle.scenario.name, paths)?;
-    let plan = bundle.plan(other, &qemu, &folder, paths)?;
+    let plan = bundle.plan(other, &qemu, &folder, paths, &progress)?;
     let decision = accelerator(&bundle.manifest.boot, &qemu, paths)?;
     let attempt = &decision.attempt;
     let mut facts = vm::host_facts(&plan, &qemu, &decision);

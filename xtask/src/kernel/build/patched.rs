@@ -7,6 +7,7 @@ use crate::error::Refusal;
 use crate::files;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::sealed;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,12 +39,14 @@ pub(super) fn patched(
     let sources = paths.cache_dir("sources")?;
     let dir = sources.join(&key);
     let _lock = disk::lock(&sources.join("lock"), progress)?;
-    if !dir.is_dir() {
+    if !sealed::is_whole(&dir, "sources", progress)? {
         progress.step(format!("patching the sources: {}", patches.join(" ")));
         let temporary = source::temporary(&sources)?;
         let tree = temporary.path().join("tree");
         link(&source.dir, &tree)?;
         files.iter().try_for_each(|file| apply(file, &tree))?;
+        sealed::seal(&tree)?;
+        disk::sync(&tree)?;
         std::fs::rename(&tree, &dir).with_context(|| disk::unwritable(&dir))?;
     }
     Ok(Source { dir, key, is_fixed: true })

@@ -8,6 +8,7 @@ use crate::kernel::spec::{self, Spec};
 use crate::kernel::{deb, debian};
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::sealed;
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
     let key = package.trim_start_matches("linux-source-").replace(['=', ':', '/', '~'], "_");
     let dir = sources.join(&key);
     let _lock = disk::lock(&sources.join("lock"), progress)?;
-    if !dir.is_dir() {
+    if !sealed::is_whole(&dir, "sources", progress)? {
         let temporary = temporary(&sources)?;
         let file = debian::download_source(package, suite, paths, progress)?;
         progress.step(format!("unpacking {package}"));
@@ -69,6 +70,8 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
         };
         deb::unpack(&file, temporary.path(), &tarball)?;
         let tree = untar(temporary.path())?;
+        sealed::seal(&tree)?;
+        disk::sync(&tree)?;
         std::fs::rename(&tree, &dir).with_context(|| disk::unwritable(&dir))?;
         drop(std::fs::remove_file(&file));
     }
