@@ -27,6 +27,7 @@ mod storage;
 
 mod facts;
 mod port;
+mod printed;
 mod runner;
 mod scheduler;
 mod shape;

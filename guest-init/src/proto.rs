@@ -1,8 +1,10 @@
 //! What crosses the serial line, in one place with one version. Written by the guest, read by
 //! the host; [`crate::frame`] carries it.
 
+mod printed;
 mod scheduler;
 
+pub use printed::{Printed, line_sum};
 pub use scheduler::{
     Carried, EndedBy, ExitKind, OutputLine, SchedulerExit, SchedulerLife, SchedulerOutput,
 };
@@ -64,7 +66,7 @@ pub mod programs {
 }
 
 /// One message. The stream is hello, plan, any number of the middle ones, the record, a report
-/// per worker, each scheduler with what they wrote, end.
+/// per worker, each scheduler with what they wrote, what the kernel logged, end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
@@ -108,6 +110,8 @@ pub enum Message {
     Scheduler(Box<SchedulerLife>),
     /// What the schedulers wrote.
     SchedulerOutput(SchedulerOutput),
+    /// What the kernel has logged.
+    Printed(Printed),
     /// Nothing follows.
     End(End),
 }

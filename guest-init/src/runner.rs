@@ -2,6 +2,7 @@
 //! pipe; PID 1 frames them. If it dies, PID 1 lives and says so.
 
 use crate::facts;
+use crate::printed;
 use crate::proto::{End, Message};
 use crate::scheduler::Keeper;
 use crate::storage::{Disk, difference};
@@ -63,6 +64,7 @@ pub(crate) fn main(
     for life in keeper.map(Keeper::into_lives).unwrap_or_default() {
         out.send(&Message::Scheduler(Box::new(life)));
     }
+    out.send(&Message::Printed(printed::read()));
     out.send(&Message::End(end));
     status
 }

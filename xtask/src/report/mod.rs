@@ -10,7 +10,7 @@ pub(crate) use schedulers::SchedulerReport;
 pub(crate) use table::{new_table, print_checks, print_measured, print_run, show_value};
 
 use crate::qemu::Attempt;
-use crate::run::{BootPlan, Observed, Splat, Verdict};
+use crate::run::{BootPlan, Comparison, Observed, Splat, Verdict};
 use guest_init::proto::{DiskUse, Hello, NodeFacts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,10 @@ pub(crate) struct KernelFacts {
     /// before they were kept.
     #[serde(default)]
     pub(crate) args: Option<Vec<String>>,
+    /// /proc/sys/kernel/tainted at the end of the run, a flag a bit. Absent where the guest did not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tainted: Option<u64>,
     /// What this kernel's scheduler offers, as the guest found it.
     pub(crate) features: Vec<String>,
     /// Modules that were loaded for the run.
@@ -184,6 +188,8 @@ impl RunReport {
         let differences = hello.iter().flat_map(|hello| plan.layout.differences(hello));
         notes.extend(differences.map(|difference| difference.to_string()));
         notes.extend(seen.console.notes());
+        notes.extend(seen.printed.as_ref().and_then(Comparison::note));
+        let tainted = seen.printed.as_ref().and_then(Comparison::tainted);
         let (source, io, modules, scenario) = match seen.plan {
             Some(p) => (Some(p.source), Some(p.io), p.modules, p.scenario),
             None => (None, None, Vec::new(), plan.scenario.clone()),
@@ -194,7 +200,7 @@ impl RunReport {
             schema: SCHEMA,
             verdict,
             advice,
-            kernel: kernel_facts(plan, hello.as_ref(), modules),
+            kernel: KernelFacts { tainted, ..kernel_facts(plan, hello.as_ref(), modules) },
             machine: machine_facts(plan, hello.as_ref(), clocksource, attempt, qemu),
             scheduler,
             scenario,
@@ -227,6 +233,7 @@ fn kernel_facts(plan: &BootPlan, hello: Option<&Hello>, modules: Vec<String>) ->
         sha256: plan.kernel.sha256.clone(),
         package: plan.kernel.package.clone(),
         args: Some(plan.kernel_args.clone()),
+        tainted: None,
         features: hello.map(|hello| hello.features.clone()).unwrap_or_default(),
         modules,
         missing_modules: plan.image.missing_modules.clone(),

@@ -21,6 +21,11 @@ const PANIC: &str = "Kernel panic - not syncing";
 const OF_TIME: &[&str] =
     &["lockup", "rcu-stall", "rcu-starvation", "hung-task", "deadline-lag", "resched-latency"];
 
+/// Whether a complaint of this name says no more than that something took too long by the clock.
+pub(super) fn is_of_time(name: &str) -> bool {
+    OF_TIME.contains(&name)
+}
+
 /// A complaint of the kernel that is not a panic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Splat {
@@ -85,7 +90,12 @@ impl Console {
 
     /// Whether each of them says no more than that something took too long by the clock.
     pub(crate) fn has_only_lockups(&self) -> bool {
-        self.unexpected().all(|splat| OF_TIME.contains(&splat.name.as_str()))
+        self.unexpected().all(|splat| is_of_time(&splat.name))
+    }
+
+    /// The names of all complaints that it has, allowed ones too.
+    pub(super) fn complaints(&self) -> Vec<&str> {
+        self.splats.iter().map(|splat| splat.name.as_str()).collect()
     }
 
     /// How the console says that lines of it are missing, if some are.

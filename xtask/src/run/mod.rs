@@ -11,6 +11,7 @@ mod guest_clock;
 mod limits;
 mod load;
 mod plan;
+mod printed;
 mod scheduler;
 mod stall;
 mod tail;
@@ -31,6 +32,7 @@ pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
     command_line, resolved,
 };
+pub(crate) use printed::Comparison;
 pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};
 pub(crate) use verdict::{Verdict, conclude, is_lost, judge_console};
 pub(crate) use watch::{Observed, Stop, watch};

@@ -16,6 +16,11 @@ impl Tail {
         Self { path: path.to_path_buf(), file: None }
     }
 
+    /// All of it, from the begin.
+    pub(super) fn all(&self) -> Vec<u8> {
+        std::fs::read(&self.path).unwrap_or_default()
+    }
+
     /// What was added since the last call; nothing while the file is not there.
     pub(super) fn read(&mut self) -> Vec<u8> {
         let mut added = Vec::new();

@@ -1,6 +1,7 @@
 //! From what was seen to one verdict and one sentence of advice. No result is never a pass, and
 //! everything that is not an expectation has a name of its own. Called by `cmd::vm`.
 
+use super::console::is_of_time;
 use super::scheduler::scheduler_failed;
 use super::watch::{Observed, Stop};
 use crate::error::exit;
@@ -96,7 +97,8 @@ pub(crate) fn conclude(
         .or_else(|| guest_error(seen, layout))
         .or_else(|| incomplete(seen))
         .or_else(|| another_scenario(seen, scenario))
-        .or_else(|| spoiled(seen, scenario.expect.no_splat));
+        .or_else(|| spoiled(seen, scenario.expect.no_splat))
+        .or_else(|| lost_console(seen));
     if let Some((verdict, advice)) = trouble {
         let init = not_our_init(seen).filter(|_| verdict == Verdict::BootFailed);
         let advice = [Some(advice), init].into_iter().flatten().collect::<Vec<_>>().join(". ");
@@ -258,12 +260,13 @@ pub(crate) fn judge_console(seen: &Observed, scenario: &Scenario) -> Option<Chec
         return None;
     }
     let count = seen.console.unexpected().count();
+    let doubt = doubt_console(seen);
     #[expect(clippy::cast_precision_loss, reason = "a console has no 2^53 lines")]
     let measured = count as f64;
     Some(Check {
         name: "no_splat".into(),
         step: None,
-        outcome: match (count, seen.console.loss()) {
+        outcome: match (count, &doubt) {
             (0, None) => Outcome::Pass,
             (0, Some(_)) => Outcome::Inconclusive,
             _ => Outcome::Fail,
@@ -272,13 +275,28 @@ pub(crate) fn judge_console(seen: &Observed, scenario: &Scenario) -> Option<Chec
         bound: Some(0.0),
         unit: "lines".into(),
         workers: Vec::new(),
-        detail: match seen.console.loss().filter(|_| count == 0) {
-            Some(loss) => format!("the console lost lines, which may be complaints: {loss}"),
+        detail: match doubt.filter(|_| count == 0) {
+            Some(doubt) => doubt,
             None => {
                 "complaints of the kernel on its console that no --allow-splat lets pass".into()
             }
         },
     })
+}
+
+/// Why a console without complaints does not show that there were none.
+fn doubt_console(seen: &Observed) -> Option<String> {
+    let lost = |loss| format!("the console lost lines, which may be complaints: {loss}");
+    let dropped = seen.console.loss().map(lost);
+    let compared = seen.printed.as_ref();
+    dropped
+        .or_else(|| compared?.hole())
+        .or_else(|| compared?.doubt(&seen.console.complaints(), is_of_time))
+}
+
+/// Bytes of the console that did not get to the disk. What was seen there counts before that.
+fn lost_console(seen: &Observed) -> Option<(Verdict, String)> {
+    Some((Verdict::ReportLost, seen.printed.as_ref()?.hole()?))
 }
 
 /// What came back is an answer only if it answers what was asked.
@@ -318,8 +336,9 @@ mod tests {
     use crate::progress::Progress;
     use crate::qemu::MachineTexts;
     use crate::run::console::Console;
+    use crate::run::printed::Comparison;
     use guest_init::frame::Damage;
-    use guest_init::proto::{End, Plan};
+    use guest_init::proto::{End, Plan, Printed, line_sum};
     use std::time::Duration;
     use workloads::{ExitInfo, WorkerReport};
 
@@ -345,6 +364,7 @@ mod tests {
             damage: Damage::default(),
             unfinished: 0,
             console: Console::new(Vec::new(), false),
+            printed: None,
             cmdline: "console=ttyS0".into(),
             complaints: String::new(),
             halted: None,
@@ -426,6 +446,46 @@ mod tests {
         assert_eq!(check.outcome, Outcome::Inconclusive, "{}", check.detail);
         seen.console.push(b"[ 1.0] bad: scheduling from the idle thread!\n", &Progress::new());
         assert_eq!(judge_console(&seen, &Scenario::default()).unwrap().outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn a_console_with_a_hole_is_a_lost_report_and_what_it_shows_counts_first() {
+        let lines = vec![line_sum(Some(1_000_000), "bad"), line_sum(Some(1_000_001), "lost")];
+        let printed = Printed { lines, stamped: true, tainted: Some(0), ..Printed::default() };
+        let text = b"[    1.000000] bad\n";
+        let hole = || Some(Comparison::of(text, printed.clone()));
+        assert_eq!(verdict(|s| s.printed = hole()), Verdict::ReportLost);
+        let seen = Observed { printed: hole(), ..good() };
+        let check = judge_console(&seen, &Scenario::default()).unwrap();
+        assert_eq!(check.outcome, Outcome::Inconclusive, "{}", check.detail);
+        assert_eq!(
+            verdict(|s| s.printed = Some(Comparison::of(b"", Printed::default()))),
+            Verdict::Pass
+        );
+        let splat = |s: &mut Observed| {
+            s.printed = hole();
+            s.console.push(b"[ 1.0] BUG: x\n", &Progress::silent());
+        };
+        assert_eq!(verdict(splat), Verdict::Splat);
+        let dead = |s: &mut Observed| {
+            s.printed = hole();
+            s.end = None;
+        };
+        assert_eq!(verdict(dead), Verdict::ReportLost);
+    }
+
+    #[test]
+    fn a_tainted_kernel_without_a_complaint_is_no_pass_of_no_splat() {
+        let printed = |tainted| Printed { tainted: Some(tainted), ..Printed::default() };
+        let outcome = |tainted, line: &[u8]| {
+            let mut seen = good();
+            seen.printed = Some(Comparison::of(b"", printed(tainted)));
+            seen.console.push(line, &Progress::silent());
+            judge_console(&seen, &Scenario::default()).unwrap().outcome
+        };
+        assert_eq!(outcome(1 << 12, b""), Outcome::Pass);
+        assert_eq!(outcome(1 << 9, b""), Outcome::Inconclusive);
+        assert_eq!(outcome(1 << 9, b"[ 1.0] WARNING: x\n"), Outcome::Fail);
     }
 
     #[test]

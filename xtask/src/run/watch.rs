@@ -6,13 +6,14 @@ use super::console::Console;
 use super::guest_clock::GuestClock;
 use super::limits::Limits;
 use super::load::{HostLoad, LoadMeter};
+use super::printed::Comparison;
 use super::stall::StallMeter;
 use super::tail::Tail;
 use crate::progress::Progress;
 use crate::qemu::{Accel, Bounds, Command, Guest, Notice, Qemu, QemuEnd, complaints};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
-use guest_init::proto::{End, Hello, Message, Plan, SchedulerLife, SchedulerOutput};
+use guest_init::proto::{End, Hello, Message, Plan, Printed, SchedulerLife, SchedulerOutput};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,6 +69,8 @@ pub(crate) struct Observed {
     pub(crate) damage: Damage,
     pub(crate) unfinished: usize,
     pub(crate) console: Console,
+    /// That against what the kernel logged, if the guest could still say it.
+    pub(crate) printed: Option<Comparison>,
     /// The command line of its kernel.
     pub(crate) cmdline: String,
     /// What QEMU wrote to stderr.
@@ -121,6 +124,7 @@ struct Watch<'a> {
     /// Of a guest that is to be stopped.
     clock: Option<GuestClock>,
     is_debugged: bool,
+    printed: Option<Printed>,
     load: LoadMeter,
     seen: Observed,
 }
@@ -150,6 +154,7 @@ impl<'a> Watch<'a> {
             damage: Damage::default(),
             unfinished: 0,
             console,
+            printed: None,
             cmdline: guest.cmdline.clone(),
             complaints: String::new(),
             halted: None,
@@ -174,6 +179,7 @@ impl<'a> Watch<'a> {
             closing: None,
             clock: guest.until.map(GuestClock::new),
             is_debugged: guest.gdb.is_some(),
+            printed: None,
             seen,
         })
     }
@@ -319,6 +325,7 @@ impl<'a> Watch<'a> {
             Message::Worker(report) => self.seen.reports.push(*report),
             Message::Scheduler(life) => self.seen.schedulers.push(*life),
             Message::SchedulerOutput(output) => self.seen.scheduler_output.push(output),
+            Message::Printed(printed) => self.printed = Some(printed),
             // The first one counts: what follows an end is a consequence of it.
             Message::End(end) => {
                 self.seen.run = self.seen.boot.map(|boot| self.started.elapsed() - boot);
@@ -334,11 +341,19 @@ impl<'a> Watch<'a> {
         }
         self.read_ports();
         let complaints = complaints(&self.qemu_log);
+        let ended_well = self.seen.end.as_ref().is_some_and(|end| end.error.is_none());
+        if self.printed.is_none() && ended_well {
+            // Not in the report: a bundle of that schedlab's gives the bytes that it gave there.
+            self.progress.step("PID 1 is of an older schedlab: console.log could not be checked");
+        }
+        let printed = self.printed.take();
+        let printed = printed.map(|printed| Comparison::of(&self.log.all(), printed));
         Ok(Observed {
             stop,
             damage: self.decoder.damage(),
             unfinished: self.decoder.unfinished(),
             complaints,
+            printed,
             total: self.started.elapsed(),
             load: self.load.load(self.stall.since_start().still()),
             ..self.seen

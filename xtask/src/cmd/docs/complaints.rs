@@ -38,6 +38,13 @@ const LOSS: &str = "\
 
 The console lost lines. What they said is not known. `no_splat` is `inconclusive`, unless another line is a complaint.
 
+QEMU says nothing when it cannot write to the disk. So at the end of a run PID 1 reads the kernel's own log and sends a checksum of
+each line that the console must have. A line that `console.log` lacks makes the run `report-lost`, unless a worker died or the
+console shows a complaint. PID 1 also sends the kernel's taint flags, `kernel.tainted` in the report. If they say that the kernel has
+warned (W), had an oops (D), a lockup (L), a bad page (B) or a machine check (M), and no complaint of that kind is on the console,
+`no_splat` is `inconclusive`. The log holds 128 KiB in most kernels. If it has lost its oldest records by the end, a note says how
+many. What the kernel prints while it powers off is not compared.
+
 ";
 
 const NOT_HERE: &str = "\
@@ -52,7 +59,7 @@ const NOT_HERE: &str = "\
 Some lines come only once in a boot, and some at most a few times a second. The number of lines says little.
 
 The argument `quiet`, or `loglevel=` below 5, keeps warnings from the console. PID 1 raises such a level to 7 when it starts, and
-a note says so. Warnings from before that are lost. Do not pass these arguments unless you must.
+a note says so. Warnings from before that are lost, and only the taint flags tell of them. Do not pass these arguments unless you must.
 ";
 
 /// The whole page.

@@ -227,6 +227,7 @@ fn a_report(workers: Vec<WorkerReport>) -> RunReport {
         verdict: Verdict::BootFailed,
         advice: Some("text".into()),
         kernel: KernelFacts {
+            tainted: Some(0),
             release: "7.3".into(),
             version: "#1".into(),
             sha256: "00".into(),
