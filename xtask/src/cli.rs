@@ -309,7 +309,7 @@ pub(crate) struct CompareArgs {
     /// The same for a change either way; 0% asks whether anything changed at all.
     #[arg(long, value_name = "[METRIC[ of SET]=]PERCENT%", requires = "b", value_parser = Gate::either_way)]
     pub(crate) max_change: Vec<Gate>,
-    /// Judge differences between runs under KVM and runs under TCG too.
+    /// Judge differences between runs under KVM and under TCG, or in different modes, too.
     #[arg(long, requires = "b")]
     pub(crate) across_accelerators: bool,
     /// Keep the values of A in this file, a baseline that can be checked in.

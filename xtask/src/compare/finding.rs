@@ -20,7 +20,8 @@ pub(crate) enum Basis {
     Statistics,
     /// Too few runs to say anything but what they measured.
     Nothing,
-    /// They ran under different accelerators, whose times have little in common.
+    /// They ran under different accelerators or in different modes, whose times have little in
+    /// common.
     Accelerators,
 }
 
@@ -28,7 +29,7 @@ pub(crate) enum Basis {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) gates: &'a [Gate],
-    /// Judge runs of different accelerators too.
+    /// Judge runs of different accelerators and modes too.
     pub(crate) across: bool,
     /// How often these runs are looked at, this time included.
     pub(crate) looks: u32,
@@ -103,13 +104,13 @@ fn is_judged(key: &Key, gates: &[Gate]) -> bool {
     gates.is_empty() || gates.iter().any(|gate| gate.means(key))
 }
 
-/// Every metric that both sides have. Of sides under different accelerators nothing is said but the
+/// Every metric that both sides have. Of sides that ran otherwise nothing is said but the
 /// values, unless it is asked for.
 pub(crate) fn compare(a: &Side, b: &Side, question: Question<'_>) -> Comparison {
     let keys = common(a, b);
     let judged = judged(a, b, question.gates);
     let tests = f64::from(question.looks) * judged.max(1) as f64;
-    let basis = match !question.across && differ_in_accelerator(a, b) {
+    let basis = match !question.across && ran_otherwise(a, b) {
         true => Basis::Accelerators,
         false => basis(a, b, question.looks),
     };
@@ -154,11 +155,13 @@ fn chance_of<'a>(keys: &'a [Key], a: &Side, b: &Side, gates: &[Gate]) -> BTreeMa
     found
 }
 
-/// One side may have both by itself.
-fn differ_in_accelerator(a: &Side, b: &Side) -> bool {
+/// One side may have both accelerators by itself. Times of deterministic runs are counts.
+fn ran_otherwise(a: &Side, b: &Side) -> bool {
     let (one, other) = (a.accelerators(), b.accelerators());
     let known = !one.is_empty() && !other.is_empty();
-    known && (one != other || one.contains(','))
+    let accelerators = known && (one != other || one.contains(','));
+    let modes = a.mode().zip(b.mode()).is_some_and(|(one, other)| one != other);
+    accelerators || modes || a.deterministic != b.deterministic
 }
 
 fn basis(a: &Side, b: &Side, looks: u32) -> Basis {

@@ -3,13 +3,14 @@
 
 use super::metric::{Key, values};
 use crate::error::Refusal;
-use crate::files::Kind;
+use crate::files::{Kind, sha256};
 use crate::report::RunReport;
-use crate::run::{Verdict, is_lost};
+use crate::run::{Verdict, is_lost, resolved};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use workloads::Scenario;
 
 /// Raised when a field of a baseline changes its meaning.
 const BASELINE: u32 = 1;
@@ -83,6 +84,19 @@ impl Side {
     pub(crate) fn accelerators(&self) -> &str {
         let of_mode = || self.facts.get("mode").and_then(|mode| mode.split(' ').next());
         self.facts.get(ACCELERATOR).map(String::as_str).or_else(of_mode).unwrap_or_default()
+    }
+
+    /// `tcg deterministic, icount shift 2`.
+    pub(super) fn mode(&self) -> Option<&str> {
+        self.facts.get("mode").map(String::as_str)
+    }
+
+    /// What it ran as, in a few words.
+    pub(crate) fn ran_as(&self) -> &str {
+        match self.accelerators() {
+            several if several.contains(',') => several,
+            one => self.mode().unwrap_or(one),
+        }
     }
 
     /// Whether every run was the same: then there is no noise.
@@ -195,6 +209,9 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         "" => "workload".into(),
         name => name.to_owned(),
     };
+    // Its seed is no matter of what it is.
+    let any_seed = Scenario { seed: 0, ..report.scenario.clone() };
+    let hash = resolved(&any_seed).map(|text| sha256(text.as_bytes())).unwrap_or_default();
     let shape = machine.shape();
     let args = match report.kernel.args.as_deref() {
         None => "not recorded".into(),
@@ -207,6 +224,7 @@ fn facts(report: &RunReport) -> BTreeMap<String, String> {
         ("scheduler", scheduler),
         ("kernel arguments", args),
         ("scenario", scenario),
+        ("scenario hash", hash),
         ("machine", shape),
         ("mode", mode),
         ("QEMU", machine.qemu.clone()),

@@ -51,8 +51,8 @@ fn print_outcome(comparison: &Comparison, outcome: &Outcome, out: &mut impl Writ
     if noisy && !comparison.can_show() && !comparison.findings.is_empty() {
         writeln!(
             out,
-            "too few runs: among {judged} metrics it takes {needed} a side to show a difference that \
-             every run has (--repeat {needed}, or --repeat auto)"
+            "too few runs: among {judged} of the metrics it takes {needed} a side to show a difference \
+             that every run has (--repeat {needed}, or --repeat auto)"
         )?;
     }
     let none = comparison.findings.iter().all(|finding| !finding.real);
@@ -76,9 +76,15 @@ fn print_facts(a: &Side, b: &Side, out: &mut impl Write) -> Result<()> {
             (one, other) => writeln!(out, "{name}: A {one}; B {other}")?,
         }
     }
-    let image = |side: &Side| side.facts.get("kernel image").cloned();
-    if a.facts.get("kernel") == b.facts.get("kernel") && image(a) != image(b) {
-        writeln!(out, "kernel images: two builds of the same name")?;
+    for (name, hash, what) in [
+        ("kernel", "kernel image", "kernel images: two builds"),
+        ("scenario", "scenario hash", "scenarios: two, which differ in more than the seed,"),
+    ] {
+        let [one, other] = [a, b].map(|side| side.facts.get(hash));
+        let both = one.zip(other).is_some_and(|(one, other)| one != other);
+        if a.facts.get(name) == b.facts.get(name) && both {
+            writeln!(out, "{what} of the same name")?;
+        }
     }
     Ok(())
 }
@@ -100,8 +106,8 @@ fn explained((a, b): (&Side, &Side), comparison: &Comparison) -> String {
         Basis::Accelerators => format!(
             "A ran under {}, B under {}: their times have little in common, so that no difference \
              is judged (--across-accelerators judges all the same)",
-            a.accelerators(),
-            b.accelerators()
+            a.ran_as(),
+            b.ran_as()
         ),
     }
 }

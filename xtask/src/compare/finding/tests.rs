@@ -92,6 +92,12 @@ fn between_accelerators_nothing_is_said_unless_it_is_asked_for() {
         assert_eq!((all.basis, first.real, first.worse), (Basis::Accelerators, false, None));
         assert_eq!(standing(a, b, worse("5%"), "throughput"), Some(Standing::Open));
     }
+    // Virtual time is no time, and one that runs four times as fast is another.
+    let default = side(false, &[("throughput", &[100.0; 6])]);
+    let fast = under("tcg deterministic, icount shift 0", "mode", 100.0);
+    for (a, b) in [(&default, &side(true, &[("throughput", &[100.0; 6])])), (&old, &fast)] {
+        assert_eq!(compare(a, b, asked(&[])).basis, Basis::Accelerators);
+    }
     let all = compare(&kvm, &old, Question { across: true, ..asked(&[]) });
     assert_eq!((all.basis, all.findings[0].worse), (Basis::Exact, Some(true)));
     assert_eq!(compare(&kvm, &kvm, asked(&[])).basis, Basis::Exact);

@@ -33,7 +33,11 @@ fn twice_the_work_is_a_difference_and_a_run_against_itself_is_none() {
     let folder = |run: &Run| run.file("").to_str().unwrap().to_owned();
     let (a, b) = (folder(&one), folder(&other));
     let both = compare(&[&a, &b, "--threshold", "throughput=20%"]);
-    let texts = ["every difference is real", "differs by more than the limit: throughput\n"];
+    let texts = [
+        "every difference is real",
+        "of the same name",
+        "differs by more than the limit: throughput\n",
+    ];
     said(&both, 1, &texts);
     said(&compare(&[&a, &b, "--threshold", "throughput=90%"]), 0, &["worse"]);
     said(&compare(&[&b, &a, "--threshold", "throughput=20%"]), 0, &["better"]);
@@ -51,6 +55,15 @@ fn twice_the_work_is_a_difference_and_a_run_against_itself_is_none() {
     said(&compare(&[&a, &b, "--max-change", "0%"]), 1, &["differs by more than the limit"]);
     said(&compare(&[&a, &a, "--max-change", "0%"]), 0, &["within the limit"]);
     said(&compare(&[&a, &b, "--threshold", "lock_p99=5%"]), 2, &["A has no `lock_p99`"]);
+
+    // A folder of two different runs is no side.
+    let mixed = dir.path().join("mixed");
+    for (number, run) in [("1", &one), ("2", &other)] {
+        std::fs::create_dir_all(mixed.join(number)).unwrap();
+        std::fs::copy(run.file("report.json"), mixed.join(number).join("report.json")).unwrap();
+    }
+    let mixed = compare(&[&a, mixed.to_str().unwrap()]);
+    said(&mixed, 2, &["are not runs of one guest: another scenario"]);
 
     // What B lost is no agreement.
     let lost = dir.path().join("lost");
