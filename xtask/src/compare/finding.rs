@@ -52,6 +52,9 @@ pub(crate) struct Finding {
     pub(crate) interval: Option<(f64, f64)>,
     /// The greatest change between halves of one side's runs.
     pub(crate) floor: Option<f64>,
+    /// Of determined runs, each with one of the same seed on the other side: whether it is the same
+    /// in all pairs.
+    pub(crate) same_in_pairs: Option<bool>,
     /// Whether it is a difference at all.
     pub(crate) real: bool,
     /// Whether a real difference is for the worse; none if it is neither.
@@ -127,10 +130,7 @@ pub(crate) fn compare(a: &Side, b: &Side, question: Question<'_>) -> Comparison 
     };
     let mut findings: Vec<_> = keys
         .iter()
-        .filter_map(|key| {
-            let sides = (a.values(key), b.values(key));
-            finding(key, &sides, chances.get(key).copied(), &comparison, question)
-        })
+        .filter_map(|key| finding(key, (a, b), chances.get(key).copied(), &comparison, question))
         .collect();
     findings.sort_by(|one, other| {
         let size = other.change.abs().total_cmp(&one.change.abs());
@@ -176,12 +176,15 @@ fn basis(a: &Side, b: &Side, looks: u32) -> Basis {
 
 fn finding(
     key: &Key,
-    (a, b): &(Vec<f64>, Vec<f64>),
+    sides: (&Side, &Side),
     chance: Option<f64>,
     comparison: &Comparison,
     Question { gates, looks, .. }: Question<'_>,
 ) -> Option<Finding> {
     let (metric, basis) = (key.metric()?, comparison.basis);
+    let (a, b) = (&*sides.0.values(key), &*sides.1.values(key));
+    let pairs = sides.0.is_paired_with(sides.1);
+    let same_in_pairs = pairs.then(|| sides.0.column(key) == sides.1.column(key));
     let measure = |a, b| metric.unit.change(a, b);
     let (one, other) = (median(a), median(b));
     let change = measure(one, other);
@@ -213,6 +216,7 @@ fn finding(
         chance,
         interval,
         floor,
+        same_in_pairs,
         real,
         worse,
         gate,

@@ -16,6 +16,8 @@ use workloads::Scenario;
 const BASELINE: u32 = 1;
 /// Among the facts.
 const ACCELERATOR: &str = "accelerator";
+/// Of its runs, in their order.
+const SEEDS: &str = "seeds";
 const AGAIN: &str = "make it again with `compare --save`";
 const FIX: &str =
     "pass the folder of a finished run or of `vm --repeat`, or a file of `compare --save`";
@@ -70,6 +72,8 @@ impl Side {
         let accels: Vec<_> = accels.into_iter().collect();
         let mut facts = reports.first().map(facts).unwrap_or_default();
         facts.insert(ACCELERATOR.to_owned(), accels.join(", "));
+        let seeds: Vec<_> = reports.iter().map(|report| report.scenario.seed.to_string()).collect();
+        facts.insert(SEEDS.to_owned(), seeds.join(", "));
         Self {
             baseline: BASELINE,
             facts,
@@ -103,6 +107,13 @@ impl Side {
     pub(crate) fn is_exact(&self) -> bool {
         let same = self.runs.windows(2).all(|pair| pair[0] == pair[1]);
         self.deterministic && same && !self.runs.is_empty()
+    }
+
+    /// Whether each run has a counterpart in `other` of the same seed, so that any difference of the
+    /// two is real.
+    pub(super) fn is_paired_with(&self, other: &Self) -> bool {
+        let seeds = self.facts.get(SEEDS).is_some_and(|all| other.facts.get(SEEDS) == Some(all));
+        self.deterministic && other.deterministic && seeds && self.lost() + other.lost() == 0
     }
 
     /// Names that any of its runs has.

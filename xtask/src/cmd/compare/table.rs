@@ -46,6 +46,11 @@ fn print_outcome(comparison: &Comparison, outcome: &Outcome, out: &mut impl Writ
     for (what, keys) in lists.into_iter().filter(|(_, keys)| !keys.is_empty()) {
         writeln!(out, "{what}: {}", list(keys))?;
     }
+    let pairs: Vec<bool> = comparison.findings.iter().filter_map(|f| f.same_in_pairs).collect();
+    if !pairs.is_empty() && comparison.basis != Basis::Exact {
+        let (all, unlike) = (pairs.len(), pairs.iter().filter(|same| !**same).count());
+        writeln!(out, "in pairs of one seed, which are exact, {unlike} of {all} metrics differ")?;
+    }
     let (judged, needed) = (comparison.judged, comparison.needed);
     let noisy = matches!(comparison.basis, Basis::Statistics | Basis::Nothing);
     if noisy && !comparison.can_show() && !comparison.findings.is_empty() {
@@ -55,7 +60,7 @@ fn print_outcome(comparison: &Comparison, outcome: &Outcome, out: &mut impl Writ
              that every run has (--repeat {needed}, or --repeat auto)"
         )?;
     }
-    let none = comparison.findings.iter().all(|finding| !finding.real);
+    let none = comparison.findings.iter().all(|finding| !finding.real) && !pairs.contains(&false);
     let compared = comparison.findings.len();
     if none && outcome.exit_code == exit::PASS && outcome.is_whole() && comparison.can_show() {
         match comparison.basis {
@@ -97,8 +102,8 @@ fn explained((a, b): (&Side, &Side), comparison: &Comparison) -> String {
                 .into()
         }
         Basis::Statistics => format!(
-            "medians; a difference counts if chance makes one in any of {} metrics in 1 of 400 \
-             comparisons at most (rank sums), its 95 % interval is to one side of 0, and it is more \
+            "medians; a difference counts if chance makes one in any of the {} judged metrics in 1 \
+             of 400 comparisons at most (rank sums), its 95 % interval is to one side of 0, and it is more \
              than the noise: the most that two halves of one side's runs differ",
             comparison.judged
         ),

@@ -180,3 +180,21 @@ fn one_look_of_three_has_a_third_of_the_chance() {
     };
     assert!(real(6, 1) && !real(6, 3) && real(7, 3));
 }
+
+#[test]
+fn whether_anything_changed_is_told_by_pairs_of_one_seed() {
+    let of = |seeds: &str, values: &[f64]| {
+        let mut side = side(true, &[("throughput", values)]);
+        side.facts.insert("seeds".into(), seeds.into());
+        side
+    };
+    let one = of("1, 2", &[100.0, 90.0]);
+    let at = |other: &Side, gate| standing(&one, other, gate, "throughput").unwrap();
+    assert_eq!(at(&one, either_way("0%")), Standing::Within);
+    let swapped = of("1, 2", &[90.0, 100.0]);
+    assert_eq!(at(&swapped, either_way("0%")), Standing::Exceeded);
+    let other_seeds = of("3, 4", &[100.0, 90.0]);
+    for (other, gate) in [(&other_seeds, "0%"), (&one, "1%")] {
+        assert_eq!(at(other, either_way(gate)), Standing::Open, "{gate}");
+    }
+}
