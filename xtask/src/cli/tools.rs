@@ -65,7 +65,7 @@ pub(crate) struct KernelTypesArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchedulerCommand {
-    /// Build one as a static program into the cache; goes on where it stopped.
+    /// Build one into the cache; goes on where it stopped.
     Build {
         /// A name of images/schedulers.toml.
         #[arg(value_name = "NAME")]

@@ -1,4 +1,4 @@
-//! `scheduler build`: a scheduler of `images/schedulers.toml` as a static program in the cache.
+//! `scheduler build`: a scheduler of `images/schedulers.toml` as a program in the cache.
 
 use super::catalogue::Entry;
 use super::{cargo, elf, store, tools};

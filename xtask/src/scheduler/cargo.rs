@@ -1,7 +1,8 @@
-//! `cargo install` with a line of progress: a static program from the Rust registry or from a
-//! package of this repository. Called by `build`.
+//! `cargo install` with a line of progress: a program from the Rust registry or from a package of
+//! this repository, static where `linking` says so. Called by `build`.
 
 use super::catalogue::{Entry, Source};
+use super::linking;
 use crate::disk;
 use crate::error::Refusal;
 use crate::files;
@@ -15,8 +16,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// A guest has no libraries.
-const STATIC: &str = "-C target-feature=+crt-static";
 
 /// Builds it below `root` and returns its program. Everything that was compiled stays in the
 /// target folder that all schedulers share, so that the next call goes on from there.
@@ -45,20 +44,10 @@ pub(super) fn install(
         .current_dir(&paths.repo)
         .envs(&entry.environment)
         .env("BPF_CLANG", clang)
-        .env("RUSTFLAGS", rust_flags());
+        .env("RUSTFLAGS", linking::rust_flags()?);
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     follow(&mut command, &entry.name, &log, progress)?;
     program(&root.join("bin"), &entry.name)
-}
-
-/// libelf of later Debians needs libraries of its own, of which the linker is not told.
-fn rust_flags() -> String {
-    let asked = Command::new("pkg-config").args(["--static", "--libs-only-l", "libelf"]).output();
-    let said = asked.map(|output| output.stdout).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let known = ["-lelf", "-lz", "-lpthread"];
-    let others = said.split_whitespace().filter(|library| !known.contains(library));
-    others.fold(STATIC.to_owned(), |flags, library| format!("{flags} -C link-arg={library}"))
 }
 
 /// Runs it to its end; all that it says is in `log`.

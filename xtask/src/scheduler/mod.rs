@@ -7,6 +7,7 @@ mod build;
 mod cargo;
 mod catalogue;
 mod elf;
+mod linking;
 mod search;
 mod store;
 mod tools;
