@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Latency {
-    /// From the waker's time stamp, taken just before its wake call, to the wakee running.
+    /// From the waker's time stamp, taken just before its wake call, to the wakee running; from the
+    /// wakee's last look at the clock before it waited, if that is later.
     Wake,
     /// How late a timed sleep returned.
     Timer,

@@ -198,6 +198,7 @@ pub(super) fn lead(w: &mut Worker<'_>, followers: usize) -> Result<(), Errno> {
     round.stamp_ns.store(stamp_ns, Relaxed);
     round.word.fetch_add(1, Release);
     futex_wake(w, &round.word, followers)?;
+    w.checkpoint();
     loop {
         let count = done.word.load(Acquire);
         if count >= followers {
@@ -220,10 +221,9 @@ pub(super) fn follow(w: &mut Worker<'_>, seen: &mut u32) -> Result<(), Errno> {
         slept = futex_wait(w, &round.word, *seen)?;
     }
     *seen = seen.wrapping_add(1);
-    let called_ns = round.stamp_ns.load(Relaxed);
-    let now_ns = w.resume_after(called_ns);
+    let late_ns = w.resume_after(round.stamp_ns.load(Relaxed));
     if slept {
-        w.record(Latency::Wake, now_ns.saturating_sub(called_ns));
+        w.record(Latency::Wake, late_ns);
     }
     w.add_work(1);
     Ok(())

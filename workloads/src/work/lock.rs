@@ -10,7 +10,6 @@ use crate::report::Latency;
 use crate::worker::Worker;
 use rustix::io::Errno;
 use rustix::thread::futex;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -25,9 +24,6 @@ const LEFT: usize = 3;
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
 const CONTENDED: u32 = 2;
-
-/// FUTEX_LOCK_PI restarts by itself after a signal, so only a timeout lets the stop be seen.
-const PI_PATIENCE_NS: i64 = 20_000_000;
 
 /// The lock that the tiers of `PriorityInversion` contend for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -94,7 +90,7 @@ impl PriorityInversion {
     fn lead(&self, w: &mut Worker<'_>) -> Result<(), Errno> {
         let mut led = Ok(());
         while led.is_ok() && w.next() {
-            let began_ns = w.stamp();
+            let began_ns = w.recent();
             led = locked(w, self.pi_mode, &|w| {
                 // A failed wake-up shows as high workers without iterations.
                 w.line(ROUND).stamp_ns.fetch_max(w.recent(), AcqRel);
@@ -223,15 +219,16 @@ fn locked(
     hold: &dyn Fn(&mut Worker<'_>),
 ) -> Result<(), Errno> {
     let word = &w.line(LOCK).word;
-    let from_ns = w.stamp();
+    let from_ns = w.recent();
     match mode {
         FutexLockMode::Plain => lock(w, word)?,
         FutexLockMode::Pi => lock_pi(w, word)?,
     }
     // The former holder's, just before it let go.
     let freed = &w.line(LOCK).stamp_ns;
-    let to_ns = w.resume_after(freed.load(Relaxed));
-    w.record(Latency::Lock, to_ns.saturating_sub(from_ns));
+    w.resume_after(freed.load(Relaxed));
+    // All of the wait, in which others may hold it by right; only what follows the release is a gap.
+    w.record(Latency::Lock, w.latest().saturating_sub(from_ns));
     prove_alone(w, hold);
     freed.store(w.recent(), Relaxed);
     match mode {
@@ -275,22 +272,15 @@ fn lock_pi(w: &mut Worker<'_>, word: &AtomicU32) -> Result<(), Errno> {
         return Ok(());
     }
     loop {
-        // The kernel reads this timeout as a point of CLOCK_REALTIME.
-        let mut until = clock_gettime(ClockId::Realtime);
-        until.tv_nsec += PI_PATIENCE_NS;
-        if until.tv_nsec >= 1_000_000_000 {
-            until.tv_nsec -= 1_000_000_000;
-            until.tv_sec += 1;
-        }
-        match futex::lock_pi(word, w.futex_flags(), Some(&until)) {
+        // Without a timeout, as pthread_mutex_lock. A signal does not end the call; the holder, which
+        // sees the stop and lets go, does, and so does its death.
+        match futex::lock_pi(word, w.futex_flags(), None) {
             Ok(()) => {
                 inherit(w, word);
                 return Ok(());
             }
-            Err(Errno::TIMEDOUT | Errno::INTR | Errno::AGAIN) if w.stopping() => {
-                return Err(Errno::CANCELED);
-            }
-            Err(Errno::TIMEDOUT | Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::INTR | Errno::AGAIN) if w.stopping() => return Err(Errno::CANCELED),
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => return Err(errno),
         }
     }

@@ -106,10 +106,11 @@ fn write_token(w: &mut Worker<'_>) -> Result<(), Errno> {
 /// Gives the token to position `to` through its pipe.
 #[inline]
 pub(super) fn write_to(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
-    let stamp_ns = w.recent();
     let line = w.line(to);
-    // A token that is there before it is asked for wakes nobody.
+    // A token that is there before it is asked for wakes nobody. Asked before the clock is: what
+    // passes between the two, as a turn of the other, is no time in which that waits for a CPU.
     let asked = line.word.load(Acquire) == ASKED;
+    let stamp_ns = w.recent();
     line.value.store(u64::from(asked), Relaxed);
     line.stamp_ns.store(stamp_ns, Relaxed);
     write_byte(w, to)
@@ -123,11 +124,10 @@ pub(super) fn read_token(w: &mut Worker<'_>) -> Result<(), Errno> {
     let line = w.line(me);
     line.word.store(ASKED, Release);
     read_byte(w, me)?;
-    let sent_ns = line.stamp_ns.load(Relaxed);
-    let now_ns = w.resume_after(sent_ns);
+    let late_ns = w.resume_after(line.stamp_ns.load(Relaxed));
     line.word.store(0, Relaxed);
     if line.value.load(Relaxed) != 0 {
-        w.record(Latency::Wake, now_ns.saturating_sub(sent_ns));
+        w.record(Latency::Wake, late_ns);
     }
     Ok(())
 }
@@ -149,16 +149,16 @@ pub(super) fn wake(w: &mut Worker<'_>, to: usize) -> Result<(), Errno> {
 /// Waits for the token on the worker's own line.
 #[inline]
 pub(super) fn wait_for_partner(w: &mut Worker<'_>) -> Result<(), Errno> {
+    w.checkpoint();
     let line = w.line(w.position());
     let mut slept = false;
     while line.word.load(Acquire) == 0 {
         slept |= futex_wait(w, &line.word, 0)?;
     }
     line.word.store(0, Relaxed);
-    let sent_ns = line.stamp_ns.load(Relaxed);
-    let now_ns = w.resume_after(sent_ns);
+    let late_ns = w.resume_after(line.stamp_ns.load(Relaxed));
     if slept {
-        w.record(Latency::Wake, now_ns.saturating_sub(sent_ns));
+        w.record(Latency::Wake, late_ns);
     }
     Ok(())
 }

@@ -6,10 +6,9 @@ use super::catalogue::params::{EpollStorm, ProducerConsumerImbalance};
 use super::reference::{Documented, Facts};
 use super::wait::{futex_wait, futex_wake, interrupted};
 use super::{Finish, Needs, Rules, Work};
-use crate::clock::monotonic_ns;
 use crate::report::Latency;
 use crate::sys::shared::Line;
-use crate::worker::Worker;
+use crate::worker::{Look, Worker};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use std::ops::Range;
@@ -233,7 +232,7 @@ impl EpollStorm {
 
     fn consume(&self, w: &mut Worker<'_>) -> Result<(), Errno> {
         while w.next_served() {
-            let (asked_ns, woken_ns) = wait_and_read(w)?;
+            let (asked_ns, woken) = wait_and_read(w)?;
             let event = w.line(TAKEN).value.fetch_add(1, SeqCst);
             // More taken out than put in: that was the last producer's good-bye.
             if event >= w.line(PUT).value.load(SeqCst) {
@@ -244,11 +243,11 @@ impl EpollStorm {
             let note = self.note(w, event);
             let sent_ns = note.stamp_ns.load(Relaxed);
             let ours = note.value.load(Acquire) == event + 1;
-            if ours && (asked_ns..=woken_ns).contains(&sent_ns) {
-                w.resume_after(sent_ns);
-                w.record(Latency::Wake, woken_ns - sent_ns);
+            if ours && (asked_ns..=woken.now_ns).contains(&sent_ns) {
+                let late_ns = w.resumed_at(woken, sent_ns);
+                w.record(Latency::Wake, late_ns);
             } else {
-                w.resume_after(woken_ns);
+                w.resumed_at(woken, woken.now_ns);
             }
             if backlog(w) <= self.events_per_burst {
                 wake_one(w, beds(self.producers, self.consumers, false))?;
@@ -315,19 +314,19 @@ impl Work for EpollStorm {
 
 /// Waits for the eventfd and takes one of its count: when the successful wait was asked for, and
 /// when it returned. The caller, who learns when the event was sent, resumes.
-fn wait_and_read(w: &mut Worker<'_>) -> Result<(u64, u64), Errno> {
+fn wait_and_read(w: &mut Worker<'_>) -> Result<(u64, Look), Errno> {
     let files = w.events()?;
     let mut ready = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; 1];
     loop {
-        let asked_ns = w.stamp();
+        let asked_ns = w.recent();
         if let Err(errno) = epoll::wait(&files.epoll, &mut ready, None) {
             w.resume();
             interrupted(w, errno)?;
             continue;
         }
-        let woken_ns = monotonic_ns();
+        let woken = w.look_at_clock();
         match rustix::io::read(&files.counter, &mut [0; 8]) {
-            Ok(_) => return Ok((asked_ns, woken_ns)),
+            Ok(_) => return Ok((asked_ns, woken)),
             // Another consumer was faster.
             Err(Errno::AGAIN) if w.stopping() => return Err(Errno::CANCELED),
             Err(Errno::AGAIN) => {}
@@ -362,10 +361,9 @@ fn park(w: &mut Worker<'_>, ready: &dyn Fn(&Worker<'_>) -> bool) -> Result<(), E
         }
         slept |= futex_wait(w, &bed.word, state)? && state == PARKED;
     }
-    let chosen_ns = bed.stamp_ns.load(Relaxed);
-    let now_ns = w.resume_after(chosen_ns);
+    let late_ns = w.resume_after(bed.stamp_ns.load(Relaxed));
     if slept {
-        w.record(Latency::Wake, now_ns.saturating_sub(chosen_ns));
+        w.record(Latency::Wake, late_ns);
     }
     Ok(())
 }

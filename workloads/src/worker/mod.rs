@@ -16,7 +16,7 @@ use crate::histogram::Samples;
 use crate::report::{Latency, NotApplied, WorkerReport};
 use crate::rng::Rng;
 use crate::settings::Asked;
-use crate::sys::cpu::{current_cpu, is_emulated, ticks};
+use crate::sys::cpu::{Reader, Sight, current_cpu, is_emulated};
 use crate::sys::shared::{Control, Line, Phase, Slot};
 use rustix::io::Errno;
 use rustix::process::getpriority_process;
@@ -99,8 +99,10 @@ pub(crate) struct Worker<'a> {
     started_ns: u64,
     /// The latest look at the clock; gaps are measured from here.
     seen_ns: u64,
-    /// The TSC then.
-    seen_ticks: u64,
+    /// The TSC then, and the mark of the CPU.
+    seen: Sight,
+    /// How both are read.
+    reader: Reader,
     /// The most ticks without a look at the clock that were looked into; fewer are no longer gap.
     known_ticks: u64,
     /// Whether this iteration has looked at the clock already.
@@ -119,6 +121,8 @@ pub(crate) struct Worker<'a> {
     /// CPU time before the first iteration, within the measured part; none before that.
     startup_cpu_ns: Option<u64>,
     last_cpu: usize,
+    /// The mark of the CPU that was noted last; none of a new phase.
+    noted: Option<u32>,
     moves_seen: u64,
     cpus_used: BTreeSet<usize>,
     counters: Counters,
@@ -136,6 +140,13 @@ pub(crate) struct Worker<'a> {
     /// Times and counters, once the loop is over.
     closed: Option<Box<WorkerReport>>,
     rng: Rng,
+}
+
+/// A look at the clock, and what was so just before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) now_ns: u64,
+    sight: Sight,
 }
 
 /// Longer is more.
@@ -158,6 +169,8 @@ impl Seat<'_> {
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(seat: Seat<'a>, asked: Asked) -> Self {
+        let reader = Reader::choose();
+        let seen = reader.read();
         let now_ns = clock::monotonic_ns();
         Self {
             seat,
@@ -169,7 +182,8 @@ impl<'a> Worker<'a> {
             work_units: 0,
             started_ns: now_ns,
             seen_ns: now_ns,
-            seen_ticks: ticks(),
+            seen,
+            reader,
             known_ticks: 0,
             fresh: false,
             cpu_seen: (now_ns, 0),
@@ -180,6 +194,7 @@ impl<'a> Worker<'a> {
             sighting: None,
             startup_cpu_ns: None,
             last_cpu: usize::MAX,
+            noted: None,
             moves_seen: 0,
             cpus_used: BTreeSet::new(),
             counters: Counters::begin(),
@@ -278,11 +293,23 @@ impl<'a> Worker<'a> {
         self.note_cpu();
     }
 
+    /// The CPU at the latest look at the clock counts as used.
     #[inline]
     fn note_cpu(&mut self) {
-        let cpu = current_cpu();
+        if self.noted != Some(self.seen.cpu_mark) {
+            self.note_other_cpu();
+        }
+    }
+
+    #[cold]
+    fn note_other_cpu(&mut self) {
         // One that was moved by the operations of the next step does not count to this one.
-        if cpu != self.last_cpu && self.seat.control.phase.load(Relaxed) == self.phase {
+        if self.seat.control.phase.load(Relaxed) != self.phase {
+            return;
+        }
+        self.noted = Some(self.seen.cpu_mark);
+        let cpu = current_cpu();
+        if cpu != self.last_cpu {
             self.moves_seen += u64::from(self.last_cpu != usize::MAX);
             self.last_cpu = cpu;
             self.cpus_used.insert(cpu);
@@ -430,9 +457,9 @@ impl<'a> Worker<'a> {
     /// came first. Who is late by then has a sample too, of what is known: at least so late.
     pub(crate) fn sleep_for(&mut self, duration: Duration) -> bool {
         let due_ns = self.recent().saturating_add(clock::to_ns(duration));
-        let (woke, now_ns) = self.sleep_until(due_ns);
-        if woke || now_ns > due_ns {
-            self.record(Latency::Timer, now_ns.saturating_sub(due_ns));
+        let (woke, late_ns) = self.sleep_until(due_ns);
+        if woke || late_ns > 0 {
+            self.record(Latency::Timer, late_ns);
         }
         woke
     }
@@ -443,7 +470,7 @@ impl<'a> Worker<'a> {
         self.sleep_until(due_ns).0
     }
 
-    /// Whether the deadline came before the stop, and now.
+    /// Whether the deadline came before the stop, and how late it is after the deadline.
     fn sleep_until(&mut self, due_ns: u64) -> (bool, u64) {
         let due = clock::to_timespec(due_ns);
         let monotonic = rustix::thread::ClockId::Monotonic;
@@ -509,31 +536,54 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// The latest look at the clock.
+    #[inline]
+    pub(crate) fn latest(&self) -> u64 {
+        self.seen_ns
+    }
+
     /// A checkpoint: now, in CLOCK_MONOTONIC. The time since the last one counts as a gap.
     #[inline]
     pub(crate) fn stamp(&mut self) -> u64 {
-        self.arrive(clock::monotonic_ns())
+        let look = self.look_at_clock();
+        self.arrive(look)
+    }
+
+    /// The TSC before the clock: who loses the CPU between the two has an old TSC then, and looks
+    /// again. The other way round it would take an old time for the present.
+    #[inline]
+    pub(crate) fn look_at_clock(&self) -> Look {
+        let sight = self.reader.read();
+        Look { now_ns: clock::monotonic_ns(), sight }
     }
 
     /// Like [`Self::stamp`] after a deliberate block of which nobody says when it was over: the
     /// time since the last one is no gap.
     #[inline]
     pub(crate) fn resume(&mut self) -> u64 {
-        let now_ns = clock::monotonic_ns();
-        self.block = (self.seen_ns, now_ns);
-        self.block_was_over(now_ns);
-        self.arrive(now_ns)
+        let look = self.look_at_clock();
+        self.block = (self.seen_ns, look.now_ns);
+        self.block_was_over(look.now_ns);
+        self.arrive(look)
     }
 
     /// Like [`Self::stamp`] after a deliberate block that was over at `over_ns`, by its deadline or
     /// as a partner woke this worker: what passed after that is a gap. If it was over before the
-    /// last checkpoint, there was no block.
+    /// last checkpoint, there was no block. Gives that time: a sample of it is never more than the
+    /// longest gap.
     #[inline]
     pub(crate) fn resume_after(&mut self, over_ns: u64) -> u64 {
-        let now_ns = clock::monotonic_ns();
+        self.resumed_at(self.look_at_clock(), over_ns)
+    }
+
+    /// Like [`Self::resume_after`] with a look at the clock that the caller has just taken.
+    #[inline]
+    pub(crate) fn resumed_at(&mut self, look: Look, over_ns: u64) -> u64 {
+        let over_ns = over_ns.min(look.now_ns).max(self.seen_ns);
         self.block = (0, 0);
-        self.block_was_over(over_ns.min(now_ns).max(self.seen_ns));
-        self.arrive(now_ns)
+        self.block_was_over(over_ns);
+        self.arrive(look);
+        look.now_ns.saturating_sub(over_ns)
     }
 
     /// The time until then is no gap. No CPU time passed in it, so that it need not be read again for
@@ -545,21 +595,22 @@ impl<'a> Worker<'a> {
     }
 
     #[inline]
-    fn arrive(&mut self, now_ns: u64) -> u64 {
-        let gap_ns = now_ns.saturating_sub(self.seen_ns);
+    fn arrive(&mut self, look: Look) -> u64 {
+        let gap_ns = look.now_ns.saturating_sub(self.seen_ns);
         if gap_ns > self.gap.wall_ns || self.seat.control.phase.load(Relaxed) != self.phase {
-            return self.note_gap(gap_ns, now_ns);
+            return self.note_gap(gap_ns, look);
         }
-        self.seen(now_ns)
+        self.saw(look)
     }
 
     #[inline]
-    fn seen(&mut self, now_ns: u64) -> u64 {
+    fn saw(&mut self, look: Look) -> u64 {
+        let Look { now_ns, sight } = look;
         if now_ns.saturating_sub(self.cpu_seen.0) >= CPU_TIME_EVERY_NS {
             self.cpu_seen = (now_ns, clock::thread_cpu_ns());
         }
         self.seen_ns = now_ns;
-        self.seen_ticks = ticks();
+        self.seen = sight;
         self.fresh = true;
         now_ns
     }

@@ -5,11 +5,11 @@
 use super::Worker;
 use crate::sys::cpu::ticks;
 
-/// Ticks of the TSC within which two looks at the clock are one: 0.1 us, about as long as the
-/// bookkeeping of an iteration takes.
-const NEAR_TICKS: u64 = 256;
+/// Ticks of the TSC within which two looks at the clock are one: 0.1 us, about as long as a look and
+/// the bookkeeping of an iteration take.
+const NEAR_TICKS: u64 = 320;
 /// The same where QEMU executes us. In a deterministic guest an instruction takes several ticks.
-const NEAR_TICKS_EMULATED: u64 = 1024;
+const NEAR_TICKS_EMULATED: u64 = 1536;
 
 impl Worker<'_> {
     /// [`Self::stamp`] where nothing but bookkeeping may have passed since the last one: then it is
@@ -35,7 +35,7 @@ impl Worker<'_> {
     /// again.
     #[inline]
     fn ticks_since(&self) -> u64 {
-        ticks().wrapping_sub(self.seen_ticks)
+        ticks().wrapping_sub(self.seen.ticks)
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use crate::settings::Asked;
     use crate::sys::shared::{Control, Phase, Shared, Slot};
     use crate::worker::slices::tests::alone;
-    use crate::worker::{Worker, phase_of_ops, phases};
+    use crate::worker::{Gap, Worker, phase_of_ops, phases};
     use std::sync::atomic::Ordering::Relaxed;
 
     const MS: u64 = 1_000_000;
@@ -96,6 +96,38 @@ mod tests {
             });
             assert!(unread.count() > 50);
             pass(20 * MS);
+            worker.checkpoint();
+            assert!(worker.gap.wall_ns >= 20 * MS, "{:?}", worker.gap);
+        });
+    }
+
+    #[test]
+    fn a_sample_of_how_late_one_is_is_the_gap_from_the_call_or_from_the_last_look_on() {
+        with_worker(|worker, _| {
+            for call in [i64::MIN, -5, 0, 2] {
+                worker.gap = Gap::default();
+                let seen_ns = worker.stamp();
+                pass(5 * MS);
+                let over_ns = seen_ns.saturating_add_signed(call.saturating_mul(1_000_000));
+                let late_ns = worker.resume_after(over_ns);
+                let from_ns = seen_ns.max(over_ns);
+                assert_eq!(late_ns, worker.seen_ns - from_ns, "{call}");
+                assert_eq!(late_ns, worker.gap.wall_ns, "{call}");
+            }
+        });
+    }
+
+    #[test]
+    fn who_loses_the_cpu_in_mid_look_looks_again() {
+        with_worker(|worker, _| {
+            worker.stamp();
+            let look = worker.look_at_clock();
+            pass(5 * MS);
+            worker.arrive(look);
+            assert!(worker.recent() >= look.now_ns + 5 * MS);
+            let look = worker.look_at_clock();
+            pass(20 * MS);
+            worker.arrive(look);
             worker.checkpoint();
             assert!(worker.gap.wall_ns >= 20 * MS, "{:?}", worker.gap);
         });

@@ -1,8 +1,7 @@
 //! What a worker counts within each step of a scenario, beside the whole run. Called by `Worker`
 //! when it sees that the run has gone on to another phase, and at the end.
 
-use super::{Gap, Worker};
-use crate::clock;
+use super::{Gap, Look, Worker};
 use crate::counters::Sighting;
 use crate::histogram::{LatencySummary, Samples};
 use crate::report::{Latency, StepReport};
@@ -59,7 +58,8 @@ impl Worker<'_> {
     #[cold]
     pub(super) fn enter_phase(&mut self, word: u32) {
         let sighting = self.look();
-        let now_ns = clock::monotonic_ns();
+        let seen = self.look_at_clock();
+        let now_ns = seen.now_ns;
         let (old, new) = (index(self.phase), index(word));
         let from_ns = self.seen_ns;
         let whole = self.gap_of(now_ns.saturating_sub(from_ns), now_ns);
@@ -81,19 +81,19 @@ impl Worker<'_> {
         self.gap = first_of_new;
         self.sighting = sighting;
         self.phase = word;
-        self.last_cpu = usize::MAX;
-        self.seen(now_ns);
+        (self.last_cpu, self.noted) = (usize::MAX, None);
+        self.saw(seen);
     }
 
     /// The longest gap so far. Whoever was frozen in the middle of an iteration has not seen yet
     /// that the run has gone on: the gap is not all of the phase that it knows, nor the iteration
     /// of the measured part.
     #[cold]
-    pub(super) fn note_gap(&mut self, gap_ns: u64, now_ns: u64) -> u64 {
+    pub(super) fn note_gap(&mut self, gap_ns: u64, look: Look) -> u64 {
         let word = self.seat.control.phase.load(Relaxed);
         if word == self.phase {
-            self.gap = self.gap_of(gap_ns, now_ns);
-            self.seen(now_ns);
+            self.gap = self.gap_of(gap_ns, look.now_ns);
+            self.saw(look);
         } else if restarted(self.phase, word) {
             self.restart(word);
             self.begun = false;
@@ -101,7 +101,7 @@ impl Worker<'_> {
             self.enter_phase(word);
         }
         self.fresh = true;
-        now_ns
+        look.now_ns
     }
 
     /// What is compared with readings from outside, in a run with steps.
@@ -182,6 +182,7 @@ fn summaries(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::clock;
     use crate::handle::IoPlace;
     use crate::settings::Asked;
     use crate::sys::shared::{Control, Shared, Slot};

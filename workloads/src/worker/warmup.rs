@@ -116,8 +116,8 @@ mod tests {
         let mut samples = 0;
         let (gap_ns, _, passed_ns) = kept_across_the_end(|worker| {
             let due_ns = worker.seen_ns;
-            let now_ns = worker.resume_after(due_ns);
-            worker.record(Latency::Timer, now_ns - due_ns);
+            let late_ns = worker.resume_after(due_ns);
+            worker.record(Latency::Timer, late_ns);
             samples += usize::from(worker.samples[Latency::Timer as usize].is_some());
             worker.next();
         });
