@@ -7,6 +7,8 @@ mod disk;
 mod error;
 mod files;
 mod jobs;
+#[cfg(test)]
+mod keys;
 mod lines;
 mod packages;
 mod paths;

@@ -245,6 +245,10 @@ impl Expect {
 
     /// Refuses bounds that nothing could keep or break.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        if self.hotplug_unpins && !self.applied {
+            let why = "does nothing without `applied`, which is false; leave one of them out";
+            return Err(ConfigError::new("hotplug_unpins", why));
+        }
         not_zero(&[("wake_p99", self.wake_p99), ("max_gap", self.max_gap)])?;
         for (kind, bounds) in &self.latency {
             let field = format!("latency.{}", kind.name());

@@ -15,9 +15,9 @@ pub(super) const MS: u64 = 1_000_000;
 pub(super) const WALL_NS: u64 = 1000 * MS;
 
 /// A run in which every worker ran half of the time on CPU 0 and waited in the other half.
-pub(super) struct Case {
-    pub(super) scenario: Scenario,
-    pub(super) plan: Plan,
+pub(crate) struct Case {
+    pub(crate) scenario: Scenario,
+    pub(crate) plan: Plan,
     pub(super) record: RunRecord,
     pub(super) reports: Vec<WorkerReport>,
 }
@@ -28,7 +28,7 @@ impl Case {
         Self::on(&Topology::flat(2), json)
     }
 
-    pub(super) fn on(topology: &Topology, json: &str) -> Self {
+    pub(crate) fn on(topology: &Topology, json: &str) -> Self {
         let scenario = Scenario::parse(json).unwrap();
         let plan = scenario.plan(topology).unwrap();
         let sets = plan.crews.iter().flat_map(|crew| &crew.sets);
@@ -63,7 +63,7 @@ impl Case {
     }
 
     /// Something else about a worker.
-    pub(super) fn with(mut self, worker: usize, change: impl FnOnce(&mut WorkerReport)) -> Self {
+    pub(crate) fn with(mut self, worker: usize, change: impl FnOnce(&mut WorkerReport)) -> Self {
         change(&mut self.reports[worker]);
         self
     }
@@ -76,7 +76,7 @@ impl Case {
         self
     }
 
-    pub(super) fn checks(&self) -> Vec<Check> {
+    pub(crate) fn checks(&self) -> Vec<Check> {
         judge(&self.scenario, &self.plan, &self.record, &self.reports)
     }
 

@@ -2,6 +2,7 @@
 //! recorded, never dropped.
 
 use super::Post;
+use crate::config::WorkSpec;
 use crate::cpuset::{held_cpus, keep_to};
 use crate::nodes;
 use crate::report::NotApplied;
@@ -23,7 +24,22 @@ const TIMER_SLACK_NS: u64 = 50_000;
 /// order: the ids last, because they give up the right to the others. Returns what the kernel is to
 /// hold from now on, and what it refused.
 pub(super) fn apply(post: &Post) -> (Asked, Vec<NotApplied>) {
-    let spec = post.spec();
+    // By name, so that no field is forgotten. The plan, the loop and `place` have the rest.
+    let WorkSpec {
+        work_type: _,
+        num_workers: _,
+        workers_pct: _,
+        affinity: _,
+        sched_policy,
+        mem_policy,
+        mpol_flags,
+        nice,
+        comm,
+        pcomm: _,
+        uid,
+        gid,
+        numa_node: _,
+    } = post.spec();
     let mut refused = Vec::new();
     let mut note = |setting: &str, wanted: &dyn Debug, outcome: Result<(), Errno>| {
         if let Err(errno) = outcome {
@@ -33,28 +49,27 @@ pub(super) fn apply(post: &Post) -> (Asked, Vec<NotApplied>) {
     place(post, &mut note);
     // Before the policy: with one that is not fair the kernel takes no nice level, but it keeps the
     // one that is there.
-    if let Some(nice) = spec.nice {
-        note("nice", &nice, setpriority_process(None, nice));
+    if let Some(nice) = nice {
+        note("nice", nice, setpriority_process(None, *nice));
     }
     let nice = getpriority_process(None).unwrap_or(0);
-    note("sched_policy", &spec.sched_policy, spec.sched_policy.apply(nice));
+    note("sched_policy", sched_policy, sched_policy.apply(nice));
     // Since Linux 6.12 the children of a real-time parent, as the guest's runner is, begin with none.
     note("timer_slack", &TIMER_SLACK_NS, set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS)));
-    let wanted = (&spec.mem_policy, spec.mpol_flags);
-    note("mem_policy", &wanted, spec.mem_policy.apply(spec.mpol_flags));
-    if let Some(comm) = spec.comm.as_deref() {
+    note("mem_policy", &(mem_policy, *mpol_flags), mem_policy.apply(*mpol_flags));
+    if let Some(comm) = comm.as_deref() {
         let name = CString::new(comm).map_err(|_| Errno::INVAL);
         note("comm", &comm, name.and_then(|name| set_name(&name)));
     }
-    if let Some(gid) = spec.gid {
-        let id = Gid::from_raw(gid);
-        note("gid", &gid, set_thread_res_gid(id, id, id));
+    if let Some(gid) = gid {
+        let id = Gid::from_raw(*gid);
+        note("gid", gid, set_thread_res_gid(id, id, id));
     }
-    if let Some(uid) = spec.uid {
-        let id = Uid::from_raw(uid);
-        note("uid", &uid, set_thread_res_uid(id, id, id));
+    if let Some(uid) = uid {
+        let id = Uid::from_raw(*uid);
+        note("uid", uid, set_thread_res_uid(id, id, id));
     }
-    (Asked::of(spec, post.set().needs.user_code), refused)
+    (Asked::of(post.spec(), post.set().needs.user_code), refused)
 }
 
 /// Keeps the worker to the CPUs of its placement and its node, and notes them for whoever must set

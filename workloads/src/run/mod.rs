@@ -3,6 +3,8 @@
 
 mod cpus;
 mod keeper;
+#[cfg(test)]
+mod keys;
 mod record;
 mod sample;
 mod schedule;

@@ -38,7 +38,7 @@ struct Running {
 pub(super) struct Stage<'a> {
     pub(super) plan: &'a Plan,
     keeper: Option<&'a mut dyn SchedulerKeeper>,
-    options: SpawnOptions,
+    pub(super) options: SpawnOptions,
     cgroups: Option<Cgroups>,
     /// Paths of those that are there, each with the number of cgroups that had been made before it.
     paths: BTreeMap<String, usize>,

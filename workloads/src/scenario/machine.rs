@@ -40,6 +40,11 @@ impl Machine {
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.cpus.is_some() && self.topology.is_some() {
+            let why =
+                "does nothing: `topology` says how many CPUs there are; leave one of them out";
+            return Err(ConfigError::new("cpus", why));
+        }
         for (at, arg) in self.kernel_args.iter().enumerate() {
             if arg.trim().is_empty() || !arg.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
                 let why = format!("is {arg:?}; a kernel argument is text, as `preempt=lazy`");

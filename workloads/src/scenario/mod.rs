@@ -364,6 +364,15 @@ mod tests {
     }
 
     #[test]
+    fn a_permission_that_nothing_asks_for_is_refused() {
+        let error = refusal(r#"{"expect":{"hotplug_unpins":true,"applied":false}}"#);
+        assert!(
+            error.contains("`expect.hotplug_unpins` does nothing without `applied`"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn the_id_that_changes_nothing_is_refused_wherever_it_stands() {
         let set = r#"{"num_workers":1,"uid":4294967295}"#;
         for (text, path) in [

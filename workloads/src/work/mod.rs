@@ -24,6 +24,8 @@ mod lock;
 mod memory;
 mod pair;
 mod queue;
+#[cfg(test)]
+mod reading;
 mod sequence;
 mod signal;
 mod spin;

@@ -133,3 +133,42 @@ pub(super) fn refuse_unlinked(scenario: &Scenario, fix: &str) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::render;
+    use crate::keys::named_by;
+    use std::collections::BTreeSet;
+
+    /// The guest that a scenario with this `machine` gets, and what its kernel is told.
+    fn effect(machine: &str) -> Result<String> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("it.json");
+        std::fs::write(&path, format!("{{\"machine\":{machine}}}"))?;
+        let Input { scenario, source } = load(&path)?;
+        let layout = source.layout(&MachineArgs::default(), &scenario)?;
+        Ok(format!("{layout:?} {:?}", scenario.machine.kernel_args))
+    }
+
+    #[test]
+    fn each_key_of_a_scenarios_machine_makes_another_guest() {
+        let changes = [
+            ("preset", "{}", r#"{"preset":"laptop"}"#),
+            ("cpus", "{}", r#"{"cpus":3}"#),
+            ("topology", "{}", r#"{"topology":"1s3c2t"}"#),
+            ("numa", "{}", r#"{"numa":"2"}"#),
+            ("numa_distance", r#"{"numa":"2"}"#, r#"{"numa":"2","numa_distance":"33"}"#),
+            ("memory", "{}", r#"{"memory":"2G"}"#),
+            ("kernel_args", "{}", r#"{"kernel_args":["nosmt"]}"#),
+        ];
+        let known = named_by(&render(&effect(r#"{"none_such":1}"#).unwrap_err()));
+        let changed: BTreeSet<_> = changes.iter().map(|(key, ..)| (*key).to_owned()).collect();
+        assert_eq!(known, changed);
+        for (key, from, to) in changes {
+            assert_ne!(effect(from).unwrap(), effect(to).unwrap(), "{key}");
+        }
+        let both = render(&effect(r#"{"cpus":3,"topology":"1s3c2t"}"#).unwrap_err());
+        assert!(both.contains("`machine.cpus` does nothing: `topology` says"), "{both}");
+    }
+}

@@ -249,7 +249,10 @@ fn assemble(parts: &Parts<'_>) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::modules as of_recipe;
     use super::*;
+    use crate::kernel::fixture;
+    use crate::keys::walk;
 
     fn modules() -> LoadedModules {
         let module = |name: &str| Module { name: name.into(), bytes: vec![1, 2, 3] };
@@ -303,6 +306,21 @@ mod tests {
         100755 schedulers/a/scheduler
         100644 scenario.json
         ");
+    }
+
+    #[test]
+    fn no_key_of_the_recipe_is_without_effect() {
+        let effect = |text: &str| -> Result<String> {
+            let dir = tempfile::tempdir()?;
+            std::fs::create_dir(dir.path().join("images"))?;
+            std::fs::write(dir.path().join(RECIPE), text)?;
+            let (kernel, paths) = (fixture::kernel("6.1.0", None), Paths::below(dir.path()));
+            let wanted = |deterministic| Ok(of_recipe(&kernel, deterministic, &paths)?.wanted);
+            wanted(false).and_then(|usual| Ok(format!("{usual:?} {:?}", wanted(true)?)))
+        };
+        let changes =
+            [("modules", "[\"a\"]", "[\"c\"]"), ("deterministic_modules", "[\"b\"]", "[\"c\"]")];
+        walk("modules = [\"a\"]\ndeterministic_modules = [\"b\"]\n", "", &changes, effect);
     }
 
     #[test]

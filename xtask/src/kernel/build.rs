@@ -187,6 +187,27 @@ bzImage:
     }
 
     #[test]
+    fn a_recipe_is_built_from_its_sources_by_its_fragments_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, paths) = tree(dir.path(), "CONFIG_SMP=y\n");
+        write(dir.path().join("kernel-configs/more.config"), "CONFIG_MORE=y\n").unwrap();
+        let mine = Recipe { source: tree, ..recipe() };
+        let build = |recipe: &Recipe| {
+            let (kernel, _) = build_with(recipe, None, &paths, &Progress::silent()).unwrap();
+            let progress = Progress::silent();
+            assert_eq!(built(recipe, &paths, &progress).unwrap().sha256, kernel.sha256);
+            kernel
+        };
+        assert!(!build(&mine).has_built_in("CONFIG_MORE"));
+        let fragments = vec!["base".to_owned(), "more".to_owned()];
+        assert!(build(&Recipe { fragments, ..mine.clone() }).has_built_in("CONFIG_MORE"));
+        let other = Recipe { name: "other".to_owned(), ..mine.clone() };
+        build(&other);
+        let gone = Recipe { source: "/dev/null".to_owned(), ..mine };
+        assert!(build_with(&gone, None, &paths, &Progress::silent()).is_err());
+    }
+
+    #[test]
     fn an_option_that_does_not_take_ends_the_build_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, paths) = tree(dir.path(), "CONFIG_PICKY=y\nCONFIG_SMP=y\n");

@@ -5,7 +5,7 @@ use super::config::Config;
 use std::path::PathBuf;
 
 /// A kernel of this release with this configuration, if any, and nothing on disk.
-pub(super) fn kernel(release: &str, config: Option<&str>) -> Kernel {
+pub(crate) fn kernel(release: &str, config: Option<&str>) -> Kernel {
     Kernel {
         spec: String::new(),
         image: PathBuf::new(),

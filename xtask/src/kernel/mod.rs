@@ -16,7 +16,7 @@ mod debian;
 mod download;
 mod features;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod image;
 mod modules;
 mod needs;

@@ -172,6 +172,7 @@ impl Catalogue {
 mod tests {
     use super::*;
     use crate::error::{exit, exit_code, render};
+    use crate::keys::walk;
 
     fn repo() -> &'static Path {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -219,6 +220,57 @@ mod tests {
             assert!(!named.text.is_empty(), "{}", named.name);
             parse(&named.name, repo()).unwrap();
         }
+    }
+
+    const FILE: &str = r#"default = "a"
+[[kernel]]
+name = "a"
+spec = "./a"
+text = "one"
+[[build]]
+name = "b"
+source = "./b"
+fragments = ["x"]
+text = "two"
+"#;
+
+    /// What names stand for and what is said of them. What comes of sources, fragments and patches is
+    /// shown in `build`.
+    fn effect(text: &str) -> Result<String> {
+        let dir = tempfile::tempdir()?;
+        std::fs::create_dir(dir.path().join("kernel-configs"))?;
+        std::fs::write(dir.path().join("kernel-configs/kernels.toml"), text)?;
+        let catalogue = Catalogue::read(dir.path())?;
+        let names = catalogue.choices().into_iter().map(|(name, _)| name);
+        let specs: Vec<_> = names.map(|name| parse(name, dir.path())).collect::<Result<_>>()?;
+        Ok(format!("{} {specs:?} {:?}", catalogue.default, catalogue.choices()))
+    }
+
+    #[test]
+    fn no_key_of_the_file_is_without_effect() {
+        let kernel = "[[kernel]]\nname = \"c\"\nspec = \"./c\"\ntext = \"c\"\n";
+        let build = "[[build]]\nname = \"c\"\nsource = \"./c\"\nfragments = []\ntext = \"c\"\n";
+        let before = |table: &str| format!("{table}[[build]]");
+        let whole = [
+            ("default", "default = \"a\"", "default = \"b\""),
+            ("kernel", "[[build]]", &before(kernel)),
+            ("build", "[[build]]", &before(build)),
+        ];
+        walk(FILE, "", &whole, effect);
+        let named = [
+            ("name", "name = \"a\"", "name = \"c\""),
+            ("spec", "\"./a\"", "\"./c\""),
+            ("text", "\"one\"", "\"other\""),
+        ];
+        walk(FILE, "[[kernel]]\n", &named, effect);
+        let recipe = [
+            ("name", "name = \"b\"", "name = \"c\""),
+            ("source", "\"./b\"", "\"./c\""),
+            ("fragments", "[\"x\"]", "[\"y\"]"),
+            ("patches", "[\"x\"]", "[\"x\"]\npatches = [\"p\"]"),
+            ("text", "\"two\"", "\"other\""),
+        ];
+        walk(FILE, "[[build]]\n", &recipe, effect);
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn damaged(name: &str, fault: &str) -> Refusal {
 mod tests {
     use super::*;
     use crate::error::{exit, exit_code, render};
+    use crate::keys::walk;
 
     const GOOD: &str = "[[scheduler]]\nname = \"a\"\ncrate = \"scx_a\"\nversion = \"1.0.0\"\n\
                         packages = [\"make\"]\ntext = \"one\"\n";
@@ -149,6 +150,39 @@ mod tests {
         assert!(entries.iter().any(|entry| entry.name == "test" && entry.path.is_some()));
         let published = entries.iter().filter(|entry| entry.package.is_some());
         assert!(published.count() >= 4);
+    }
+
+    /// What is built of which sources, for which kernel, with what, and what is said of it. Variables
+    /// are looked at in `store`.
+    fn effect(text: &str) -> Result<String> {
+        let entries = read(text)?;
+        let each: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let Entry { name, minimum_kernel, clang, packages, environment, text, .. } = entry;
+                let source = entry.source().unwrap();
+                format!("{name} {source:?} {minimum_kernel:?} {clang} {packages:?} {environment:?} {text}")
+            })
+            .collect();
+        Ok(each.join("\n"))
+    }
+
+    #[test]
+    fn no_key_of_the_file_is_without_effect() {
+        let changes = [
+            ("name", "name = \"a\"", "name = \"b\""),
+            ("crate", "\"scx_a\"", "\"scx_b\""),
+            ("version", "\"1.0.0\"", "\"1.0.1\""),
+            ("path", "crate = \"scx_a\"\nversion = \"1.0.0\"", "path = \"a\""),
+            ("minimum_kernel", "text", "minimum_kernel = \"6.12\"\ntext"),
+            ("clang", "text", "clang = 18\ntext"),
+            ("packages", "[\"make\"]", "[]"),
+            ("environment", "text", "environment = { A = \"b\" }\ntext"),
+            ("text", "\"one\"", "\"other\""),
+        ];
+        walk(GOOD, "[[scheduler]]\n", &changes, effect);
+        let more = GOOD.replace("name = \"a\"", "name = \"b\"");
+        walk(GOOD, "", &[("scheduler", "[[scheduler]]", &format!("{more}[[scheduler]]"))], effect);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::tests::folder;
 use super::*;
+use crate::keys::named_by;
 use std::collections::BTreeMap;
 
 const FILE: &str = r#"
@@ -135,7 +136,7 @@ fn effect(text: &str) -> String {
 }
 
 /// The keys that the parser names when it finds one at `place` that it does not know.
-fn keys(place: &str) -> Vec<String> {
+fn keys(place: &str) -> BTreeSet<String> {
     assert_eq!(FILE.matches(place).count(), 1, "{place}");
     let unknown = match place {
         "\n[axes]" => FILE.replacen(place, "\nnone_such = 1\n[axes]", 1),
@@ -143,10 +144,7 @@ fn keys(place: &str) -> Vec<String> {
         _ => FILE.replacen(place, &format!("{place}none_such = 1, "), 1),
     };
     let (_dir, path) = folder(&unknown);
-    let why = crate::error::render(&Plan::read(&path, &[]).unwrap_err());
-    let named = why.split_once("expected ").map_or("", |(_, named)| named);
-    let named = named.lines().next().unwrap_or_default();
-    named.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    named_by(&crate::error::render(&Plan::read(&path, &[]).unwrap_err()))
 }
 
 #[test]
@@ -158,8 +156,8 @@ fn no_key_of_a_matrix_file_is_without_effect() {
         let known = keys(place);
         // Choices between two shapes name no keys.
         if !place.ends_with("[{ ") {
-            let known: BTreeSet<_> = known.iter().map(String::as_str).collect();
-            assert_eq!(known, changed.keys().copied().collect(), "{place}");
+            let changed: BTreeSet<_> = changed.keys().map(|key| (*key).to_owned()).collect();
+            assert_eq!(known, changed, "{place}");
         }
         for (key, (from, to)) in changed {
             assert_eq!(FILE.matches(*from).count(), 1, "{place} {key}");
