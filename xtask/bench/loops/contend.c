@@ -92,17 +92,115 @@ void inversion(long rounds, int part)
 	}
 }
 
-// Part 0 puts, part 1 takes, there is room for one: ProducerConsumerImbalance.
+// Lines of the queue: how many were ever put in and taken out, where each part sleeps, the slots.
+enum { PUT, OUT, BEDS, SLOTS = BEDS + 2 };
+enum { AWAKE, PARKED, CHOSEN };
+
+static unsigned long depth;
+
+static struct line *slot(unsigned long at)
+{
+	return &lines[SLOTS + at % depth];
+}
+
+// What the word of a slot is when it may be filled; one more, and it may be emptied.
+static unsigned turn(unsigned long at)
+{
+	return (unsigned)(at / depth * 2);
+}
+
+static int is_ready(int end, unsigned ready)
+{
+	unsigned long at = atomic_load(&lines[end].value);
+
+	return atomic_load(&slot(at)->word) == turn(at) + ready;
+}
+
+// Claims the next place of an end, for one of many that may want it.
+static struct line *claim(int end, unsigned ready, unsigned long *at)
+{
+	atomic_ulong *count = &lines[end].value;
+
+	for (;;) {
+		*at = atomic_load(count);
+		if (atomic_load_explicit(&slot(*at)->word, memory_order_acquire) == turn(*at) + ready) {
+			if (atomic_compare_exchange_strong(count, at, *at + 1))
+				return slot(*at);
+		} else if (atomic_load(count) == *at) {
+			return NULL;
+		}
+	}
+}
+
+static int put(void)
+{
+	unsigned long at;
+	struct line *free = claim(PUT, 0, &at);
+
+	if (!free)
+		return 0;
+	atomic_store_explicit(&free->value, at + 1, memory_order_relaxed);
+	atomic_store_explicit(&free->word, turn(at) + 1, memory_order_release);
+	return 1;
+}
+
+static int take_out(void)
+{
+	unsigned long at;
+	struct line *full = claim(OUT, 1, &at);
+
+	if (!full)
+		return 0;
+	if (atomic_exchange_explicit(&full->value, 0, memory_order_relaxed) != at + 1)
+		fail("queue");
+	atomic_store_explicit(&full->word, turn(at) + 2, memory_order_release);
+	return 1;
+}
+
+// Sleeps until a partner chooses this part, unless the end is ready by now.
+static void park(int part, int end, unsigned ready)
+{
+	atomic_uint *bed = &lines[BEDS + part].word;
+	unsigned state = PARKED;
+
+	atomic_store(bed, PARKED);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (is_ready(end, ready) && atomic_compare_exchange_strong(bed, &state, AWAKE))
+		return;
+	while ((state = atomic_load_explicit(bed, memory_order_acquire)) != AWAKE)
+		futex_wait(bed, state);
+}
+
+static void wake_sleeper(int part)
+{
+	atomic_uint *bed = &lines[BEDS + part].word;
+	unsigned parked = PARKED;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(bed, memory_order_relaxed) == PARKED &&
+	    atomic_compare_exchange_strong(bed, &parked, CHOSEN)) {
+		atomic_store_explicit(bed, AWAKE, memory_order_release);
+		futex_wake(bed, 1);
+	}
+}
+
+// Part 0 puts, part 1 takes, through a bounded queue for many of both:
+// ProducerConsumerImbalance. The argument is how many more there is room for than one.
 void queue(long rounds, int part)
 {
-	atomic_uint *full = &lines[0].word;
-	unsigned wait = part ? 0 : 1;
-
+	depth = 1 + strtoul(argument, NULL, 10);
 	while (rounds--) {
-		while (atomic_load_explicit(full, memory_order_acquire) == wait)
-			futex_wait(full, wait);
-		atomic_store_explicit(full, wait, memory_order_release);
-		futex_wake(full, 1);
+		if (part) {
+			while (!take_out())
+				park(part, OUT, 1);
+			wake_sleeper(0);
+			if (is_ready(OUT, 1))
+				wake_sleeper(1);
+		} else {
+			while (!put())
+				park(part, PUT, 0);
+			wake_sleeper(1);
+		}
 	}
 }
 
