@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn beat(at_ns: u64) -> Message {
-        Message::Heartbeat { at_ns }
+        Message::Progress { elapsed_ns: at_ns, iterations: 0, ended: 0 }
     }
 
     fn stream(count: u64) -> Vec<String> {

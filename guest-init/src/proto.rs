@@ -31,6 +31,9 @@ pub mod args {
     pub const SCHEDULE: &str = "schedlab.schedule=";
     /// Two hashes over all of them.
     pub const SCHEDULE_HASH: &str = "hash";
+    /// After how many milliseconds of silence PID 1 says that it lives, while the workload is
+    /// measured: 0 is never.
+    pub const BEAT: &str = "schedlab.beat=";
 }
 
 /// Serial numbers by which guest-init tells its disks apart.
@@ -80,6 +83,9 @@ pub enum Message {
         at_ns: u64,
         /// What begins.
         text: String,
+        /// From now on nothing need come for so long, in the guest's time.
+        #[serde(default)]
+        quiet_ns: u64,
     },
     /// Something is not as one would expect, and the run goes on.
     Note {
@@ -88,11 +94,8 @@ pub enum Message {
         /// One sentence.
         text: String,
     },
-    /// PID 1 is alive.
-    Heartbeat {
-        /// CLOCK_MONOTONIC of the guest.
-        at_ns: u64,
-    },
+    /// PID 1 is alive. As short as can be: sending it takes a CPU from the workload.
+    Heartbeat {},
     /// The workload runs.
     Progress {
         /// Since the measurement began.

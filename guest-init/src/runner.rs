@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
+use std::time::Duration;
 use workloads::{
     Event, Plan, RunOptions, RunOutcome, Scenario, SchedulerKeeper, become_supervisor,
     monotonic_ns, to_ns,
@@ -43,7 +44,13 @@ pub(crate) fn main(
         Err(why) => RunOutcome { error: Some(why), ..RunOutcome::default() },
         Ok(()) => {
             let keeper = keeper.as_mut().map(|keeper| keeper as &mut dyn SchedulerKeeper);
-            let mut on_event = |event| out.borrow_mut().event(&event);
+            // With a tick PID 1 has something to say all the while. Operations that take longer than
+            // its beat make it beat.
+            let quiet = match options.tick {
+                Some(_) => Duration::ZERO,
+                None => scenario.warmup + plan.length(scenario),
+            };
+            let mut on_event = |event| out.borrow_mut().event(&event, quiet);
             workloads::run_under(keeper, scenario, plan, options, &mut on_event)
         }
     };
@@ -85,13 +92,21 @@ impl Lines {
     }
 
     fn stage(&mut self, text: &str) {
-        self.send(&Message::Stage { at_ns: monotonic_ns(), text: text.into() });
+        self.quiet_stage(text, Duration::ZERO);
     }
 
-    fn event(&mut self, event: &Event) {
+    fn quiet_stage(&mut self, text: &str, quiet: Duration) {
+        let (at_ns, quiet_ns) = (monotonic_ns(), to_ns(quiet));
+        self.send(&Message::Stage { at_ns, text: text.into(), quiet_ns });
+    }
+
+    /// `quiet` is for how long nothing is said from the gate on.
+    fn event(&mut self, event: &Event, quiet: Duration) {
         match event {
-            Event::Ready { pids } => self.stage(&format!("{} workers at the gate", pids.len())),
-            Event::Measuring => self.stage("measuring"),
+            Event::Ready { pids } => {
+                self.quiet_stage(&format!("{} workers at the gate", pids.len()), quiet);
+            }
+            Event::Measuring => self.quiet_stage("measuring", quiet),
             Event::Step { index, name } => self.stage(&format!("step {index}, {name}")),
             Event::Stopping => self.stage("stopping"),
             Event::Tick { elapsed, iterations, ended } => self.send(&Message::Progress {

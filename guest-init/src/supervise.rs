@@ -20,10 +20,12 @@ use workloads::{
 };
 
 /// The host calls a guest hung that is silent for many of these.
-const BEAT: Duration = Duration::from_millis(500);
+const BEAT: Duration = Duration::from_secs(2);
 const READ_CHUNK: usize = 64 << 10;
 /// How the runner's last line begins.
 const END: &str = r#"{"kind":"end","#;
+/// How a line begins that may say for how long nothing need come.
+const STAGE: &str = r#"{"kind":"stage","#;
 
 /// Runs the guest's one scenario. An error is one that the runner could not report itself.
 pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Result<()> {
@@ -53,8 +55,9 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     })));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
     let schedule_hash = argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH);
-    let cpu_time = Some(CPU_TIME.into());
-    let options = RunOptions { io, cgroups: cgroup_root().ok(), cpu_time, schedule_hash };
+    let (cgroups, cpu_time) = (cgroup_root().ok(), Some(CPU_TIME.into()));
+    let tick = beat(&cmdline)?;
+    let options = RunOptions { io, cgroups, cpu_time, schedule_hash, tick };
     let (mut scribe, keeper) = schedulers()?;
     let runner =
         fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), keeper, writer));
@@ -65,6 +68,13 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
         scribe.iter_mut().for_each(|scribe| scribe.send(port));
     }
     relayed
+}
+
+/// How often a sign of life is due while the workload is measured; none if it is never.
+fn beat(cmdline: &str) -> Result<Option<Duration>> {
+    let Some(text) = argument(cmdline, args::BEAT) else { return Ok(Some(BEAT)) };
+    let ms = text.parse().with_context(|| format!("{}{text} is no number", args::BEAT))?;
+    Ok(Some(Duration::from_millis(ms)).filter(|beat| !beat.is_zero()))
 }
 
 /// What keeps schedulers and their output, if the image carries any.
@@ -96,7 +106,9 @@ fn relay(
         // Read after the reaping: what a dead runner wrote is in the pipe by then.
         open = open && drain(&pipe, &mut lines);
         scribe.iter_mut().for_each(|scribe| scribe.take());
-        pass_on(port, &mut lines, scribe.as_deref_mut());
+        if let Some(quiet) = pass_on(port, &mut lines, scribe.as_deref_mut()) {
+            next_beat = Instant::now() + quiet + BEAT;
+        }
         match status {
             Some(status) if status.exit_status().is_some() => return Ok(()),
             Some(status) => {
@@ -105,7 +117,7 @@ fn relay(
             None => {}
         }
         if Instant::now() >= next_beat {
-            port.send(&Message::Heartbeat { at_ns: monotonic_ns() });
+            port.send(&Message::Heartbeat {});
             next_beat = Instant::now() + BEAT;
         }
         let timeout = next_beat.saturating_duration_since(Instant::now());
@@ -140,9 +152,15 @@ fn drain(pipe: &OwnedFd, lines: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Sends the whole lines of `lines` and keeps the rest. What schedulers wrote goes before the end.
-fn pass_on(port: &mut Port, lines: &mut Vec<u8>, mut scribe: Option<&mut Scribe>) {
-    let Some(end) = lines.iter().rposition(|byte| *byte == b'\n') else { return };
+/// Sends the whole lines of `lines` and keeps the rest; says for how long nothing need come after
+/// them. What schedulers wrote goes before the end.
+fn pass_on(
+    port: &mut Port,
+    lines: &mut Vec<u8>,
+    mut scribe: Option<&mut Scribe>,
+) -> Option<Duration> {
+    let end = lines.iter().rposition(|byte| *byte == b'\n')?;
+    let mut quiet = Duration::ZERO;
     let rest = lines.split_off(end + 1);
     for line in std::mem::replace(lines, rest).split(|byte| *byte == b'\n') {
         match std::str::from_utf8(line) {
@@ -152,7 +170,42 @@ fn pass_on(port: &mut Port, lines: &mut Vec<u8>, mut scribe: Option<&mut Scribe>
                     scribe.iter_mut().for_each(|scribe| scribe.send(port));
                 }
                 port.send_json(json);
+                quiet = quiet_after(json);
             }
         }
+    }
+    Some(quiet)
+}
+
+/// For how long nothing need come after a line.
+fn quiet_after(json: &str) -> Duration {
+    let stage = json.starts_with(STAGE).then(|| serde_json::from_str(json));
+    match stage {
+        Some(Ok(Message::Stage { quiet_ns, .. })) => Duration::from_nanos(quiet_ns),
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stage_says_for_how_long_nothing_need_come() {
+        let stage = Message::Stage { at_ns: 1, text: "measuring".into(), quiet_ns: 5_000_000 };
+        let quiet = quiet_after(&serde_json::to_string(&stage).unwrap());
+        assert_eq!(quiet, Duration::from_millis(5));
+        let note = Message::Note { at_ns: 1, text: r#"{"kind":"stage","#.into() };
+        assert_eq!(quiet_after(&serde_json::to_string(&note).unwrap()), Duration::ZERO);
+        assert_eq!(quiet_after(r#"{"kind":"stage","at_ns":1,"text":""}"#), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_beat_is_what_the_command_line_says_last() {
+        assert_eq!(beat("quiet").unwrap(), Some(BEAT));
+        assert_eq!(beat("schedlab.beat=0").unwrap(), None);
+        let last = beat("schedlab.beat=0 schedlab.beat=250").unwrap();
+        assert_eq!(last, Some(Duration::from_millis(250)));
+        assert!(beat("schedlab.beat=often").is_err());
     }
 }

@@ -6,7 +6,11 @@ use super::scribe::Streams;
 use super::sysfs;
 use crate::proto::{Carried, ExitKind, SchedulerExit, SchedulerLife};
 use rustix::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 use workloads::{SchedulerChoice, SchedulerKeeper, SwapRecord, monotonic_ns};
+
+/// How often the kernel is asked for its state where it keeps no log.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Starts, watches and stops schedulers.
 #[derive(Debug)]
@@ -88,6 +92,11 @@ impl SchedulerKeeper for Keeper {
         let Some(running) = &self.running else { return Vec::new() };
         let log = self.log.iter().map(|log| log.as_fd());
         log.chain([running.as_fd()]).collect()
+    }
+
+    fn attend_every(&self) -> Option<Duration> {
+        // The kernel logs that it enabled or disabled one.
+        (self.running.is_some() && self.log.is_none()).then_some(LOOK)
     }
 
     fn attend(&mut self) -> Result<(), String> {

@@ -185,7 +185,11 @@ impl WorkloadHandle {
     /// Tells every worker to stop; who is at the gate passes it for that.
     pub(crate) fn request_stop(&self) {
         self.start();
-        self.common.control().stop.store(true, Relaxed);
+        let control = self.common.control();
+        if !control.stop.load(Relaxed) {
+            control.stopped_ns.store(clock::monotonic_ns(), Relaxed);
+            control.stop.store(true, Release);
+        }
     }
 
     fn wake_gate(&self) {

@@ -4,11 +4,17 @@
 use super::record::SwapRecord;
 use crate::scenario::SchedulerChoice;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 /// Starts, watches and stops the scheduler of a run.
 pub trait SchedulerKeeper {
     /// Readable when there may be news of the scheduler.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// How often to ask for news beside, where no descriptor tells of all of them.
+    fn attend_every(&self) -> Option<Duration> {
+        None
+    }
 
     /// Takes the news. An error ends the run: the scheduler did.
     fn attend(&mut self) -> Result<(), String>;

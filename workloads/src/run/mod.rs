@@ -25,8 +25,9 @@ use stage::Stage;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How often the caller hears of a running workload.
-const TICK: Duration = Duration::from_millis(500);
+/// Between what the run does for itself and the beginning of what is measured, so that whoever was
+/// kept from a CPU by it has had its turn.
+const SETTLE: Duration = Duration::from_millis(1);
 
 /// What the machine offers to the run.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,9 @@ pub struct RunOptions {
     pub cpu_time: Option<PathBuf>,
     /// Whether to hash the context switches of all CPUs.
     pub schedule_hash: bool,
+    /// How often the caller hears of a running workload. Each time takes a CPU from the workers for
+    /// a moment; without it nobody hears anything from the gate to the stop.
+    pub tick: Option<Duration>,
 }
 
 /// What happens while a scenario runs.
@@ -51,7 +55,7 @@ pub enum Event {
         /// Their thread ids, in report order.
         pids: Vec<i32>,
     },
-    /// The gate is open and the warm-up, if there is one, is over.
+    /// The measurement is about to begin.
     Measuring,
     /// The operations of a step are about to be done.
     Step {
@@ -105,6 +109,7 @@ pub fn run_under<'a>(
 ) -> RunOutcome {
     let mut stage = Stage::new(keeper, scenario, plan, options);
     let error = play(&mut stage, scenario, on_event).err();
+    stage.end_measurement();
     on_event(Event::Stopping);
     stage.close(error)
 }
@@ -118,13 +123,24 @@ fn play(
     let plan = stage.plan;
     stage.do_all("the start", &plan.setup)?;
     on_event(Event::Ready { pids: stage.pids() });
-    stage.open_gate();
-    if !scenario.warmup.is_zero() {
-        stage.wait_until(Instant::now() + scenario.warmup, &mut |_| ())?;
+    if scenario.warmup.is_zero() {
+        on_event(Event::Measuring);
+        // Nobody runs yet, so that what is counted from outside is that of the gate.
+        std::thread::sleep(SETTLE);
+        stage.read_begin();
+        stage.begin_measurement();
+        stage.open_gate();
+    } else {
+        stage.open_gate();
+        let ends = Instant::now() + scenario.warmup;
+        let reads = (2 * SETTLE).min(scenario.warmup / 2);
+        stage.wait_until(ends - reads, &mut |_| ())?;
+        stage.read_begin();
+        stage.wait_until(ends.max(Instant::now() + SETTLE), &mut |_| ())?;
         stage.restart_measurement();
+        stage.begin_measurement();
+        stage.tell(Event::Measuring, on_event);
     }
-    on_event(Event::Measuring);
-    stage.begin_measurement();
     match plan.steps.is_empty() {
         true => measure(stage, plan.length(scenario), on_event),
         false => steps::play(stage, on_event),

@@ -85,6 +85,9 @@ pub struct StepRecord {
     /// `held_ns` too.
     #[serde(skip_serializing_if = "is_zero")]
     pub later_operations_ns: u64,
+    /// How long the bench read counters just before and just after it was held. Its own process, above
+    /// all workers, kept one CPU for that, which is in what is counted of the whole run.
+    pub reading_ns: u64,
     /// How often the operations were done.
     pub rounds: usize,
     /// What each cgroup used while it was held, by path.

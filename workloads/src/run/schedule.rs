@@ -7,6 +7,7 @@ use crate::list;
 use crate::sys::switches::SwitchRing;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 const RECORD_LOST: u32 = 2;
 const RECORD_SWITCH_CPU_WIDE: u32 = 15;
@@ -53,9 +54,18 @@ impl Recorder {
         }
     }
 
-    /// Makes room if a ring is half full. Seldom needed, because it takes time from the workers.
+    /// Readable once when another half of a ring was filled (`perf_poll`; the default of
+    /// `wakeup_watermark`). The event of a CPU that is off line would always be.
+    pub(super) fn descriptors(&self, off_line: &[usize]) -> Vec<BorrowedFd<'_>> {
+        let there = self.rings.iter().filter(|(cpu, _)| !off_line.contains(cpu));
+        there.map(|(_, ring)| ring.as_fd()).collect()
+    }
+
+    /// Makes room if a ring is a quarter full. Seldom needed, because it takes time from the workers.
+    /// A ring tells of every half that is filled, whatever was taken since: one that was left with
+    /// less than a quarter then has room until the next time.
     pub(super) fn relieve(&mut self) {
-        if self.rings.iter().any(|(_, ring)| ring.waiting() > ring.bytes() / 2) {
+        if self.rings.iter().any(|(_, ring)| ring.waiting() > ring.bytes() / 4) {
             let settled = monotonic_ns().saturating_sub(SETTLED_NS);
             self.take();
             self.sequence.advance(settled);

@@ -5,7 +5,7 @@ use super::keeper::SchedulerKeeper;
 use super::record::{RunRecord, ScheduleRecord, SwapRecord};
 use super::sample::{Held, Subject};
 use super::schedule::Recorder;
-use super::{Event, RunOptions, RunOutcome, TICK, cpus, turn, usage};
+use super::{Event, RunOptions, RunOutcome, cpus, turn, usage};
 use crate::cgroup::{CgroupError, Cgroups, named};
 use crate::clock::{monotonic_ns, to_ns};
 use crate::handle::{Muster, SpawnOptions, WorkloadHandle};
@@ -39,6 +39,7 @@ pub(super) struct Stage<'a> {
     pub(super) plan: &'a Plan,
     keeper: Option<&'a mut dyn SchedulerKeeper>,
     pub(super) options: SpawnOptions,
+    tick: Option<Duration>,
     cgroups: Option<Cgroups>,
     /// Paths of those that are there, each with the number of cgroups that had been made before it.
     paths: BTreeMap<String, usize>,
@@ -88,6 +89,7 @@ impl<'a> Stage<'a> {
                 stagger: scenario.stagger,
                 io: options.io.clone(),
             },
+            tick: options.tick,
             cgroups: options.cgroups.clone().map(|base| Cgroups::below(base, plan.controllers())),
             paths: BTreeMap::new(),
             made: 0,
@@ -289,12 +291,23 @@ impl<'a> Stage<'a> {
         self.running().for_each(|crew| crew.handle.restart_measurement());
     }
 
-    pub(super) fn begin_measurement(&mut self) {
+    /// Reads what is counted from outside of the workers, which takes its time.
+    pub(super) fn read_begin(&mut self) {
         self.record.turn_ns = turn::longest_ns(self.keeper.is_some());
         let release = &self.record.kernel_release;
         self.cpus = Some(cpus::Watch::begin(self.cpu_time.as_deref(), release));
-        (self.began, self.began_ns) = (Instant::now(), monotonic_ns());
         self.at_begin = self.read_usage();
+    }
+
+    pub(super) fn begin_measurement(&mut self) {
+        (self.began, self.began_ns) = (Instant::now(), monotonic_ns());
+    }
+
+    /// Tells the caller of something in the measured time, if it wants to hear of that.
+    pub(super) fn tell(&self, event: Event, on_event: &mut dyn FnMut(Event)) {
+        if self.tick.is_some() {
+            on_event(event);
+        }
     }
 
     /// What is counted from now on belongs to `phase`.
@@ -328,7 +341,7 @@ impl<'a> Stage<'a> {
         on_event: &mut dyn FnMut(Event),
     ) -> Result<(), String> {
         let stepped = !self.plan.steps.is_empty();
-        let mut next_tick = Instant::now() + TICK;
+        let mut next_tick = self.next_tick();
         loop {
             self.schedule.iter_mut().for_each(Recorder::relieve);
             if let Some(keeper) = &mut self.keeper {
@@ -341,19 +354,28 @@ impl<'a> Stage<'a> {
             if now >= deadline || running == 0 && !stepped {
                 return Ok(());
             }
-            if now >= next_tick {
+            if next_tick.is_some_and(|tick| now >= tick) {
                 let iterations = self.subjects().iter().map(|s| s.iterations).sum();
                 let ended = ended + self.reports.len();
                 on_event(Event::Tick { elapsed: self.began.elapsed(), iterations, ended });
-                next_tick = now + TICK;
+                next_tick = self.next_tick();
             }
-            let beside = self.keeper.as_ref().map(|keeper| keeper.descriptors());
+            let recorded = self.schedule.iter().flat_map(|of| of.descriptors(&self.offline));
+            let keeper = self.keeper.as_ref();
+            let look = keeper.and_then(|keeper| keeper.attend_every()).map(|every| now + every);
+            let beside: Vec<_> =
+                keeper.into_iter().flat_map(|of| of.descriptors()).chain(recorded).collect();
             let mut handles: Vec<_> =
                 self.crews.iter_mut().flatten().map(|crew| &mut crew.handle).collect();
-            let timeout = deadline.min(next_tick) - now;
-            WorkloadHandle::poll_any(&mut handles, &beside.unwrap_or_default(), timeout)
+            let until = [next_tick, look].into_iter().flatten().fold(deadline, Instant::min);
+            let timeout = until.saturating_duration_since(now);
+            WorkloadHandle::poll_any(&mut handles, &beside, timeout)
                 .map_err(|error| error.to_string())?;
         }
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        self.tick.map(|tick| Instant::now() + tick)
     }
 
     /// Lets workers that were told to stop leave under the scheduler that they ran under, then stops
@@ -368,17 +390,22 @@ impl<'a> Stage<'a> {
         keeper.end();
     }
 
-    /// Stops everyone, takes everything away and says what came of it.
-    pub(super) fn close(mut self, error: Option<String>) -> RunOutcome {
+    /// Tells everyone to stop and reads what was counted from outside.
+    pub(super) fn end_measurement(&mut self) {
         self.record.wall_time_ns = to_ns(self.began.elapsed());
+        // First, so that no reading is in what workers measure.
+        self.running().for_each(|crew| crew.handle.request_stop());
         if let Some(cpus) = self.cpus.take() {
             cpus.end(&mut self.record);
         }
         self.schedule.iter_mut().for_each(Recorder::end);
         let at_end = self.read_usage();
         self.record.cgroups = usage::between(&self.at_begin, &at_end);
+    }
+
+    /// Takes everyone and everything away and says what came of it.
+    pub(super) fn close(mut self, error: Option<String>) -> RunOutcome {
         let everyone: Vec<usize> = (0..self.crews.len()).collect();
-        self.running().for_each(|crew| crew.handle.request_stop());
         let mut errors: Vec<String> = error.into_iter().collect();
         // What is frozen cannot leave.
         for path in std::mem::take(&mut self.frozen) {

@@ -14,11 +14,9 @@ use std::time::Instant;
 pub(super) fn play(stage: &mut Stage<'_>, on_event: &mut dyn FnMut(Event)) -> Result<(), String> {
     let plan = stage.plan;
     for (index, step) in plan.steps.iter().enumerate() {
-        on_event(Event::Step { index, name: step.name.clone() });
+        stage.tell(Event::Step { index, name: step.name.clone() }, on_event);
         play_one(stage, index, step, on_event)?;
     }
-    // Who has waited since before the end sees it as one of a step.
-    stage.enter_phase(phase_of_ops(plan.steps.len()));
     Ok(())
 }
 
@@ -29,11 +27,12 @@ fn play_one(
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(), String> {
     let began_ns = monotonic_ns();
-    // What passes while operations are done belongs to no step.
-    stage.enter_phase(phase_of_ops(index));
+    if index == 0 {
+        stage.enter_phase(phase_of_ops(index));
+    }
     let (first, later) = step.rounds.split_first().ok_or("a step has no round")?;
     do_round(stage, first)?;
-    let operations_ns = monotonic_ns() - began_ns;
+    let done_ns = monotonic_ns();
     let begin = sample::read(&stage.subjects());
     let cgroups = stage.read_usage();
     let held_ns = monotonic_ns();
@@ -47,6 +46,9 @@ fn play_one(
         stage.wait_until(Instant::now() + round.held, on_event)?;
     }
     let ended_ns = monotonic_ns();
+    // What passes while counters are read and operations are done belongs to no step; who has waited
+    // since before the end of the last one sees that as one of a step.
+    stage.enter_phase(phase_of_ops(index + 1));
     let end = sample::read(&stage.subjects());
     let used = usage::between(&cgroups, &stage.read_usage());
     let both = begin.into_iter().filter_map(|(worker, begin)| {
@@ -57,8 +59,9 @@ fn play_one(
     stage.record.steps.push(StepRecord {
         name: step.name.clone(),
         began_ns: began_ns.saturating_sub(stage.began_ns),
-        operations_ns,
+        operations_ns: done_ns - began_ns,
         held_ns: ended_ns - held_ns,
+        reading_ns: held_ns - done_ns + (monotonic_ns() - ended_ns),
         later_operations_ns,
         rounds: step.rounds.len(),
         cgroups: used,

@@ -20,6 +20,8 @@ pub(crate) struct Control {
     /// Restarts of the measurement in the upper half, the phase of the run in the lower.
     pub(crate) phase: AtomicU32,
     pub(crate) stop: AtomicBool,
+    /// CLOCK_MONOTONIC of the stop, 0 before.
+    pub(crate) stopped_ns: AtomicU64,
 }
 
 /// What one worker tells the parent while it runs; survives the worker's death.
@@ -83,7 +85,7 @@ pub(crate) struct Phase {
 /// # Safety
 /// Implementors hold atomics only: no pointers, no padding that is read, no `Drop`.
 pub(crate) unsafe trait Shareable {}
-// SAFETY: four atomics, each valid when zero.
+// SAFETY: five atomics, each valid when zero.
 unsafe impl Shareable for Control {}
 // SAFETY: atomics and an array of them, each valid when zero.
 unsafe impl Shareable for Slot {}

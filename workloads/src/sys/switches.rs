@@ -5,7 +5,7 @@ use super::perf::Attr;
 use super::process::last_errno;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -114,6 +114,12 @@ impl SwitchRing {
         // SAFETY: both requests take a flag word, here 0, and no memory.
         let rc = unsafe { libc::ioctl(self.event.as_raw_fd(), request, 0) };
         if rc == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+}
+
+impl AsFd for SwitchRing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 

@@ -25,8 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hint::{black_box, spin_loop};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, fence};
 use std::time::Duration;
 
 /// CPU time is read at most this often: it is a system call, and gaps need it to about 1 ms.
@@ -516,9 +516,28 @@ impl<'a> Worker<'a> {
         if !self.begun && self.is_of_the_warmup(value_ns) {
             return;
         }
+        let Some(value_ns) = self.until_the_stop(value_ns) else { return };
         self.samples[kind as usize]
             .get_or_insert_with(|| Box::new(Samples::new()))
             .record(value_ns);
+    }
+
+    /// What of a time that ends with the latest look at the clock was before the stop; none if it
+    /// began after that. The run reads counters then, which keeps workers from their CPUs.
+    #[inline]
+    fn until_the_stop(&self, value_ns: u64) -> Option<u64> {
+        if self.stopping() { self.cut_at_the_stop(value_ns, self.seen_ns) } else { Some(value_ns) }
+    }
+
+    #[cold]
+    fn cut_at_the_stop(&self, value_ns: u64, end_ns: u64) -> Option<u64> {
+        // The stamp is as old as the flag.
+        fence(Acquire);
+        let stopped_ns = self.seat.control.stopped_ns.load(Relaxed);
+        match end_ns.saturating_sub(stopped_ns) {
+            _ if stopped_ns == 0 => Some(value_ns),
+            after_ns => value_ns.checked_sub(after_ns),
+        }
     }
 
     /// An operation of the loop failed and the loop goes on.

@@ -92,7 +92,12 @@ impl Worker<'_> {
     pub(super) fn note_gap(&mut self, gap_ns: u64, look: Look) -> u64 {
         let word = self.seat.control.phase.load(Relaxed);
         if word == self.phase {
-            self.gap = self.gap_of(gap_ns, look.now_ns);
+            let measured_ns = match self.stopping() {
+                true => self.cut_at_the_stop(gap_ns, look.now_ns).unwrap_or(0),
+                false => gap_ns,
+            };
+            let ended_ns = look.now_ns - gap_ns + measured_ns;
+            self.gap = self.gap.max(self.gap_of(measured_ns, ended_ns));
             self.saw(look);
         } else if restarted(self.phase, word) {
             self.restart(word);

@@ -13,7 +13,7 @@ impl Worker<'_> {
     #[cold]
     pub(super) fn restart(&mut self, word: u32) {
         let measured_ns = began_ns(self.seat.phases, 0);
-        let now_ns = clock::monotonic_ns();
+        let (now_ns, cpu_ns) = (clock::monotonic_ns(), clock::thread_cpu_ns());
         let off_cpu_ns = self.off_cpu_since(measured_ns, now_ns);
         let anew = Self {
             begun: true,
@@ -37,6 +37,8 @@ impl Worker<'_> {
         if self.phase != word {
             self.enter_phase(word);
         }
+        // To begin anew takes its time, which is no gap.
+        self.seen_ns += clock::thread_cpu_ns().saturating_sub(cpu_ns);
         self.stamp();
         self.note_cpu();
     }

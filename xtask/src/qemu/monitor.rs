@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The language of QEMU's control channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub(crate) enum Command {
     InjectNmi,
     /// What the ACPI timer shows, at the port where the firmware of a `pc` puts it.
     ReadTimer,
+    /// What the HPET counts, at the address where the firmware of a `pc` puts it. Kernels start it
+    /// as they boot, and it does not wrap around.
+    ReadCounter,
     Stop,
     Quit,
 }
@@ -35,6 +39,9 @@ impl Command {
             Self::ReadTimer => {
                 "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"i /w 0x608\"}}\n"
             }
+            Self::ReadCounter => {
+                "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"xp /1gx 0xfed000f0\"}}\n"
+            }
             Self::Stop => "{\"execute\":\"stop\"}\n",
             Self::Quit => "{\"execute\":\"quit\"}\n",
         }
@@ -44,6 +51,7 @@ impl Command {
     fn human(self) -> &'static str {
         match self {
             Self::InjectNmi => "nmi\n",
+            Self::ReadCounter => "xp /1gx 0xfed000f0\n",
             Self::Quit => "quit\n",
             Self::Capabilities | Self::QueryStatus | Self::ReadTimer | Self::Stop => "",
         }
@@ -61,12 +69,17 @@ pub(crate) enum Notice {
     Status(String),
     /// Answer to [`Command::ReadTimer`].
     Timer(u32),
+    /// Answer to [`Command::ReadCounter`]: since the kernel started it.
+    Counter(Duration),
     /// A command was refused.
     Refused(String),
 }
 
 /// What the answer to [`Command::ReadTimer`] begins with.
 const TIMER_PORT: &str = "portl[0x0608] =";
+/// And that to [`Command::ReadCounter`], where the counter is one of 10 ns.
+const COUNTER: &str = "00000000fed000f0: 0x";
+const COUNTER_NS: u64 = 10;
 
 #[derive(Deserialize)]
 struct Line {
@@ -99,9 +112,14 @@ impl Monitor {
     pub(super) fn parse(self, line: &str) -> Option<Notice> {
         match self {
             Self::Qmp => parse_qmp(line),
-            Self::Human => None,
+            Self::Human => counter(line),
         }
     }
+}
+
+fn counter(text: &str) -> Option<Notice> {
+    let ticks = u64::from_str_radix(text.strip_prefix(COUNTER)?.trim(), 16).ok()?;
+    Some(Notice::Counter(Duration::from_nanos(ticks.saturating_mul(COUNTER_NS))))
 }
 
 fn parse_qmp(line: &str) -> Option<Notice> {
@@ -118,6 +136,9 @@ fn parse_qmp(line: &str) -> Option<Notice> {
     }
     let answer = line.answer?;
     if let Some(text) = answer.as_str() {
+        if let Some(notice) = counter(text) {
+            return Some(notice);
+        }
         let digits = text.strip_prefix(TIMER_PORT)?.trim().strip_prefix("0x")?;
         return u32::from_str_radix(digits, 16).ok().map(Notice::Timer);
     }
@@ -134,6 +155,17 @@ mod tests {
         let notice = Monitor::Qmp.parse("{\"return\": \"portl[0x0608] = 0x0012f687\\r\\n\"}");
         assert_eq!(notice, Some(Notice::Timer(0x12_f687)));
         assert_eq!(Monitor::Qmp.parse(r#"{"return": "invalid"}"#), None);
+    }
+
+    #[test]
+    fn the_counter_is_read_in_both_languages() {
+        let expected = Some(Notice::Counter(Duration::from_millis(2)));
+        let line = "00000000fed000f0: 0x0000000000030d40\r";
+        assert_eq!(Monitor::Human.parse(line), expected);
+        let answer = r#"{"return": "00000000fed000f0: 0x0000000000030d40\r\n"}"#;
+        assert_eq!(Monitor::Qmp.parse(answer), expected);
+        let echo = "(qemu) xp /1gx 0xfed000f0";
+        assert_eq!(Monitor::Human.parse(echo), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How long a guest may take before it counts as lost. All limits are wall time of the host in which
-//! QEMU could run; that of a deterministic guest is another. Called by `cmd::vm`, applied by `watch`.
+//! How long a guest may take before it counts as lost. All limits but one are wall time of the host in
+//! which QEMU could run. Called by `cmd::vm`, applied by `watch`.
 
 use crate::qemu::Accel;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,6 @@ use workloads::Scenario;
 /// Instructions in a second of the host that a deterministic guest surely gets: a twentieth of
 /// what one core of 2020 does, because its one CPU may be shared with others.
 const LEAST_INSTRUCTIONS: u64 = 10_000_000;
-/// The guest beats twice a second of its own time.
-const BEATS: u32 = 2;
 
 /// How long an operation of a step may take on the average: hotplug takes tens of milliseconds,
 /// most others less than one.
@@ -25,8 +23,10 @@ pub(crate) struct Limits {
     pub(crate) boot: Duration,
     /// From the first frame to the last.
     pub(crate) run: Duration,
-    /// Between two frames, and how long QEMU may stand still between them.
+    /// Between two frames, beside what the guest announces; in the time of a deterministic guest.
     pub(crate) silence: Duration,
+    /// How long QEMU may stand still between two frames.
+    pub(crate) standstill: Duration,
     /// From the last frame, a panic or an NMI to QEMU's end.
     pub(crate) grace: Duration,
 }
@@ -49,12 +49,14 @@ impl Limits {
                 boot: seconds(120),
                 run: run * 4 + seconds(60) + each(100),
                 silence: seconds(15),
+                standstill: seconds(15),
                 grace: seconds(5),
             },
             (Accel::Kvm, _) => Self {
                 boot: seconds(30),
                 run: run * 2 + seconds(20) + each(10),
                 silence: seconds(5),
+                standstill: seconds(5),
                 grace: seconds(5),
             },
         }
@@ -83,13 +85,15 @@ impl Limits {
     /// With what the user said instead.
     #[must_use]
     pub(crate) fn with_silence(self, asked: Option<Duration>) -> Self {
-        Self { silence: asked.unwrap_or(self.silence), ..self }
+        let (silence, standstill) = (self.silence, self.standstill);
+        let or = |usual| asked.unwrap_or(usual);
+        Self { silence: or(silence), standstill: or(standstill), ..self }
     }
 
     /// For a guest that somebody stops and looks into.
     pub(crate) fn none() -> Self {
-        let [boot, run, silence, grace] = [Duration::from_secs(u32::MAX.into()); 4];
-        Self { boot, run, silence, grace }
+        let [boot, run, silence, standstill, grace] = [Duration::from_secs(u32::MAX.into()); 5];
+        Self { boot, run, silence, standstill, grace }
     }
 
     /// A second of the guest may take a minute: what it counts are instructions, not seconds. The
@@ -99,7 +103,8 @@ impl Limits {
         Self {
             boot: Duration::from_secs(600),
             run: second.mul_f64(run.as_secs_f64()) + Duration::from_secs(120) + workers,
-            silence: second / BEATS + Duration::from_secs(30),
+            silence: Duration::from_secs(15),
+            standstill: Duration::from_secs(60),
             grace: Duration::from_secs(60),
         }
     }
@@ -119,7 +124,6 @@ mod tests {
     fn a_deterministic_guest_gets_time_by_its_instructions() {
         let scenario = Scenario { duration: Some(Duration::from_secs(2)), ..Scenario::default() };
         let limits = |shift| Limits::usual(Accel::Tcg, Some(shift), &scenario, 1);
-        assert_eq!(limits(1).silence, Duration::from_secs(25 + 30));
         assert_eq!(limits(0).run - limits(1).run, Duration::from_secs(100));
         assert!(limits(10).run > Duration::from_secs(120));
     }

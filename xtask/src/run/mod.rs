@@ -10,6 +10,7 @@ mod folder;
 mod guest_clock;
 mod limits;
 mod load;
+mod overdue;
 mod plan;
 mod printed;
 mod scheduler;

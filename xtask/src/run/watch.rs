@@ -6,6 +6,7 @@ use super::console::Console;
 use super::guest_clock::GuestClock;
 use super::limits::Limits;
 use super::load::{HostLoad, LoadMeter};
+use super::overdue::Overdue;
 use super::printed::Comparison;
 use super::stall::StallMeter;
 use super::tail::Tail;
@@ -117,6 +118,8 @@ struct Watch<'a> {
     qemu_log: PathBuf,
     started: Instant,
     stall: StallMeter,
+    /// Of a guest whose time is not the host's.
+    overdue: Option<Overdue>,
     /// How long QEMU could run up to the first frame.
     able_at_boot: Duration,
     /// When nothing more is to be expected of this guest, and what the watch then ends with.
@@ -175,6 +178,7 @@ impl<'a> Watch<'a> {
             qemu_log: guest.log.clone(),
             started,
             stall: StallMeter::new(started),
+            overdue: guest.icount.map(|_| Overdue::new(limits.silence)),
             able_at_boot: Duration::ZERO,
             closing: None,
             clock: guest.until.map(GuestClock::new),
@@ -212,6 +216,7 @@ impl<'a> Watch<'a> {
             match notice {
                 Notice::Ready => self.qemu.negotiate(),
                 Notice::Timer(timer) => self.take_time(timer),
+                Notice::Counter(now) => self.overdue.iter_mut().for_each(|o| o.answer(now)),
                 Notice::Stopped if self.seen.stopped_at_s.is_some() => {
                     return Ok(self.reached());
                 }
@@ -268,12 +273,13 @@ impl<'a> Watch<'a> {
             return None;
         }
         let (all, silent) = (self.stall.since_start(), self.stall.since_frame());
+        let is_silent = self.seen.boot.is_some() && self.is_silent(silent.able);
         let overdue = match self.seen.boot {
             // It could not take an NMI either.
-            _ if silent.stood > self.limits.silence => return Some(Stop::StoodStill),
+            _ if silent.stood > self.limits.standstill => return Some(Stop::StoodStill),
             None if all.able > self.limits.boot => Stop::BootTimeout,
             Some(_) if all.able > self.able_at_boot + self.limits.run => Stop::Timeout,
-            Some(_) if silent.able > self.limits.silence => Stop::Silence,
+            Some(_) if is_silent => Stop::Silence,
             _ => return None,
         };
         self.progress.step("the guest is overdue or silent: an NMI makes it show where it is");
@@ -282,12 +288,27 @@ impl<'a> Watch<'a> {
         None
     }
 
+    /// Whether PID 1 should have spoken, after so much silence of the host's. A guest with a time
+    /// of its own is asked for that.
+    fn is_silent(&mut self, silent: Duration) -> bool {
+        let Some(overdue) = &mut self.overdue else { return silent > self.limits.silence };
+        if overdue.ask(silent) {
+            self.qemu.tell(Command::ReadCounter);
+        }
+        overdue.is_due()
+    }
+
     fn read_ports(&mut self) {
         let text = self.log.read();
         self.seen.console.push(&text, self.progress);
         let bytes = self.frames.read();
         for message in self.decoder.push(&bytes) {
             self.stall.heard();
+            let stage = match &message {
+                Message::Stage { at_ns, quiet_ns, .. } => Some((*at_ns, *quiet_ns)),
+                _ => None,
+            };
+            self.overdue.iter_mut().for_each(|overdue| overdue.heard(stage));
             self.take(message);
         }
     }
@@ -316,7 +337,7 @@ impl<'a> Watch<'a> {
                 self.progress.step(&text);
                 self.seen.notes.push(text);
             }
-            Message::Heartbeat { .. } => {}
+            Message::Heartbeat {} => {}
             Message::Progress { elapsed_ns, iterations, .. } => {
                 let elapsed = Duration::from_nanos(elapsed_ns).as_secs_f64();
                 self.progress.update(format!("measuring: {elapsed:.1} s, {iterations} iterations"));

@@ -14,6 +14,7 @@ mod hunts;
 mod kernel_facts;
 mod matrices;
 mod observed;
+mod quiet;
 mod repeats;
 mod schedulers;
 mod schedules;

@@ -16,6 +16,13 @@ fn advice(run: &Run) -> String {
 }
 
 const LONG: &str = r#"{"duration":"60s"}"#;
+/// They keep PID 1 from its CPUs.
+fn hogs(duration: &str) -> String {
+    format!(
+        r#"{{"duration":"{duration}","workload":{{"num_workers":2,
+            "work_type":{{"Custom":{{"name":"starve-init"}}}}}}}}"#
+    )
+}
 
 #[test]
 fn boot_failed_when_the_kernel_does_not_run_our_init() {
@@ -43,20 +50,19 @@ fn panic_when_the_kernel_dies_under_the_workload() {
 
 #[test]
 fn hang_when_pid_1_gets_no_cpu_and_the_back_traces_are_there() {
-    let scenario = r#"{"duration":"60s","workload":{"num_workers":2,
-        "work_type":{"Custom":{"name":"starve-init"}}}}"#;
     let throttling_off = ["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"];
-    let run = Vm::new(scenario).test_init().args(throttling_off).run();
-    run.expect("hang", 4);
-    let hog = "(PID "; // Each worker is named with its CPU.
-    assert!(
-        advice(&run).contains(hog) && advice(&run).contains("in user mode"),
-        "{}",
-        advice(&run)
-    );
-    let console = run.text("console.log");
-    assert!(console.contains("NMI"), "{console}");
-    assert!(console.contains("Call Trace"), "{console}");
+    // A deterministic guest is told by its own clock.
+    let deterministic = Vm::deterministic(&hogs("1s")).args(["--hang-after", "3s"]);
+    for vm in [Vm::new(&hogs("60s")), deterministic] {
+        let run = vm.test_init().args(throttling_off).run();
+        run.expect("hang", 4);
+        // Each worker is named with its CPU.
+        let advice = advice(&run);
+        assert!(advice.contains("(PID ") && advice.contains("in user mode"), "{advice}");
+        let console = run.text("console.log");
+        assert!(console.contains("NMI"), "{console}");
+        assert!(console.contains("Call Trace"), "{console}");
+    }
 }
 
 #[test]

@@ -17,8 +17,9 @@ use std::path::Path;
 /// A word of a command that stands for the disk of the guest.
 pub(super) const DISK: &str = guest_init::proto::programs::DISK;
 
-/// The one worker runs the programs and ends with the last of them.
-const SCENARIO: &str = r#"{"name":"programs","iterations":1,
+/// The one worker runs the programs and ends with the last of them. PID 1 is silent for as long as the
+/// scenario may last.
+const SCENARIO: &str = r#"{"name":"programs","iterations":1,"duration":"10m",
     "workload":{"num_workers":1,"work_type":{"Custom":{"name":"programs"}}}}"#;
 
 /// The guest to run them in.
