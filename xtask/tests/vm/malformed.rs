@@ -169,7 +169,9 @@ fn mutants_of_ready_scenarios_are_refused_or_run() {
     let image = image_with(&dir, &accepted.join("\n"));
     let many = r#"{"name":"many","duration":"10m","workload":{"num_workers":1,
         "work_type":{"Custom":{"name":"run-many"}}},"expect":{"no_splat":true}}"#;
-    // Eight emulated CPUs may be late for a deadline of some mutant, which is the host's doing.
+    // The kernel says it where the timer that gives a deadline task its budget again comes more than
+    // a period late (`replenish_dl_entity`). Periods of mutants are milliseconds, and the host may keep
+    // one of eight emulated CPUs from running for longer.
     let late = ["--allow-splat", "DL replenish lagged too much"];
     let run = Vm::new(many).test_init().args(["--disk", &image]).args(MACHINE).args(late).run();
     let report = run.expect("pass", 0);
