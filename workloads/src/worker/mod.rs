@@ -232,6 +232,7 @@ impl<'a> Worker<'a> {
         self.turn();
         let goes_on = !self.stopping() && self.iterations < self.seat.limit;
         if !goes_on {
+            self.stamp_at_stop();
             self.close();
         }
         goes_on
@@ -243,7 +244,17 @@ impl<'a> Worker<'a> {
     pub(crate) fn next_served(&mut self) -> bool {
         self.turn();
         self.served = true;
-        !self.stopping()
+        let goes_on = !self.stopping();
+        if !goes_on {
+            self.stamp_at_stop();
+        }
+        goes_on
+    }
+
+    /// It may have been kept from seeing the stop since its last look, and that was no block.
+    #[cold]
+    fn stamp_at_stop(&mut self) {
+        self.stamp();
     }
 
     #[inline]

@@ -134,6 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_kept_from_seeing_the_stop_has_a_gap() {
+        with_worker(|worker, control| {
+            worker.stamp();
+            pass(20 * MS);
+            control.stop.store(true, Relaxed);
+            assert!(!worker.next());
+            assert!(worker.gap.wall_ns >= 20 * MS, "{:?}", worker.gap);
+        });
+    }
+
+    #[test]
     fn each_phase_knows_its_own_gaps() {
         with_worker(|worker, control| {
             worker.stamp();
