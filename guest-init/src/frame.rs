@@ -80,8 +80,9 @@ impl Decoder {
             self.damage.bad_lines += 1;
             return None;
         };
-        self.damage.missing += seq.saturating_sub(self.next);
-        self.next = seq + 1;
+        let missing = seq.saturating_sub(self.next);
+        self.damage.missing = self.damage.missing.saturating_add(missing);
+        self.next = seq.saturating_add(1);
         Some(message)
     }
 }
@@ -136,6 +137,17 @@ mod tests {
         let (got, damage) = decode(&[lines[0].as_str(), &lines[3]].concat());
         assert_eq!(got, [beat(0), beat(3)]);
         assert_eq!(damage, Damage { bad_lines: 0, missing: 2 });
+    }
+
+    #[test]
+    fn any_sequence_number_is_one() {
+        let last = |seq| Encoder { next: seq }.encode(&serde_json::to_string(&beat(0)).unwrap());
+        let huge = Encoder { next: u64::MAX - 1 };
+        assert_eq!(huge.next, u64::MAX - 1);
+        let line = last(u64::MAX - 1);
+        let beyond = line.replacen("18446744073709551614", "18446744073709551615", 1);
+        let (got, damage) = decode(&[line, beyond.clone(), stream(1).concat(), beyond].concat());
+        assert_eq!((got.len(), damage.missing), (4, u64::MAX));
     }
 
     #[test]

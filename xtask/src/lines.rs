@@ -4,6 +4,7 @@
 
 use crate::error::Refusal;
 use crate::files::Kind;
+use crate::terminal::from_json;
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -94,8 +95,8 @@ where
         let message = format!("`{shown}` holds the results of another {another}");
         return Err(Refusal::input(message, FIX).into());
     }
-    let parse = |(number, line)| {
-        serde_json::from_str(line).with_context(|| {
+    let parse = |(number, line): (usize, &str)| {
+        from_json(line.as_bytes()).with_context(|| {
             Refusal::input(format!("line {number} of `{shown}` is no result"), FIX)
         })
     };

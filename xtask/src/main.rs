@@ -13,6 +13,7 @@ mod lines;
 mod packages;
 mod paths;
 mod progress;
+mod terminal;
 mod units;
 
 mod bundle;
@@ -34,11 +35,19 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // It quotes words of the command line, which may be names of files.
+            let _ = write!(std::io::stderr(), "{}", terminal::tame(&error.render().to_string()));
+            return ExitCode::from(error::exit::BAD_INPUT);
+        }
+        Err(help) => help.exit(),
+    };
     let outcome = dispatch(cli.command);
     ExitCode::from(outcome.unwrap_or_else(|error| {
         // A closed stderr leaves the exit code to speak.
-        let _ = writeln!(std::io::stderr(), "{}", error::render(&error));
+        let _ = writeln!(std::io::stderr(), "{}", terminal::tame(&error::render(&error)));
         error::exit_code(&error)
     }))
 }

@@ -1,6 +1,7 @@
 //! What the user sees. Progress on stderr: one changing line on a terminal, plain lines in a pipe. Every long stage
 //! takes a [`Progress`]. Results go to stdout, through [`to_stdout`].
 
+use crate::terminal::{Terminal, tame};
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -42,6 +43,7 @@ impl Progress {
 
     /// A line of somebody else's, as it is.
     pub(crate) fn line(&self, line: &str) {
+        let line = tame(line);
         match &self.bar {
             Some(bar) => bar.println(line),
             None if self.silent => {}
@@ -53,7 +55,7 @@ impl Progress {
     /// How far the stage is: replaces the line on a terminal, silent in a pipe.
     pub(crate) fn update(&self, text: impl AsRef<str>) {
         if let Some(bar) = &self.bar {
-            bar.set_message(text.as_ref().to_owned());
+            bar.set_message(tame(text.as_ref()));
         }
     }
 
@@ -76,8 +78,11 @@ impl Drop for Progress {
 }
 
 /// Writes a result. A reader that has seen enough and closed the pipe is no failure.
-pub(crate) fn to_stdout(print: impl FnOnce(&mut StdoutLock<'_>) -> Result<()>) -> Result<()> {
-    let outcome = print(&mut std::io::stdout().lock());
+pub(crate) fn to_stdout(
+    print: impl FnOnce(&mut Terminal<StdoutLock<'static>>) -> Result<()>,
+) -> Result<()> {
+    let mut out = Terminal::new(std::io::stdout().lock());
+    let outcome = print(&mut out).and_then(|()| Ok(out.finish()?));
     match outcome {
         Err(error) if is_closed_pipe(&error) => Ok(()),
         outcome => outcome,

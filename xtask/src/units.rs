@@ -52,6 +52,16 @@ fn parse_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(scale)
 }
 
+/// Of counters. What does not fit is the most there is: reports with such sums are refused as damaged.
+pub(crate) fn sum_of(counters: impl IntoIterator<Item = u64>) -> u64 {
+    counters.into_iter().fold(0, u64::saturating_add)
+}
+
+/// The same; none if one of them is not known.
+pub(crate) fn sum_of_known(counters: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    counters.into_iter().try_fold(0_u64, |sum, counter| Some(sum.saturating_add(counter?)))
+}
+
 /// Counts and times: up to 2^53 they are exact.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits, or compared")]
 pub(crate) fn float(value: u64) -> f64 {

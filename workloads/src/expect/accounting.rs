@@ -16,15 +16,15 @@ const TICK_NS: f64 = 10e6;
 
 /// No more CPU time was used than there was.
 pub(super) fn total(reports: &[WorkerReport], record: &RunRecord, cpus: usize) -> Check {
-    let used_ns: u64 = reports.iter().filter_map(|r| r.cpu_time_ns).sum();
+    let used_ns: f64 = reports.iter().filter_map(|r| r.cpu_time_ns).map(float).sum();
     // Of a run with steps no worker may have seen the whole.
     let longest = reports.iter().map(|r| r.wall_time_ns).max();
     let wall_ns = record.wall_time_ns.max(longest.unwrap_or(0));
     let given_ns = float(wall_ns) * float(cpus as u64);
-    let plausible = float(used_ns) <= given_ns * SLACK;
+    let plausible = used_ns <= given_ns * SLACK;
     Check {
         outcome: if plausible { Outcome::Pass } else { Outcome::Inconclusive },
-        measured: Some(float(used_ns)),
+        measured: Some(used_ns),
         bound: Some(given_ns),
         ..Check::new("cpu_accounting", "ns", "CPU time of all workers, against wall time x CPUs")
     }

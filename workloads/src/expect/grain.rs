@@ -96,7 +96,7 @@ impl<'a> Crowds<'a> {
         let turns = (workers + 1).div_ceil((own.len() as u64).max(1)) + 1;
         let (turn, cpus) = (shown(float(self.part.turn_ns)), listed(&own));
         Wait {
-            ns: float(turns * self.part.turn_ns),
+            ns: float(turns) * float(self.part.turn_ns),
             why: format!("{turns} turns of {turn} may pass on {cpus} until each worker had one"),
         }
     }
@@ -109,7 +109,7 @@ impl<'a> Crowds<'a> {
             let max = scene.cgroups.get(path)?.cpu.max?;
             let inside = |w: &&Account<'_>| place(scene, w.crew).is_some_and(|at| is_in(at, path));
             let turns = part.workers.iter().filter(inside).count() as u64;
-            let asked_ns = float(turns * part.turn_ns);
+            let asked_ns = float(turns) * float(part.turn_ns);
             let periods = (asked_ns / float(to_ns(max.quota?)).max(1.0)).ceil();
             let ns = if part.turn_ns > 0 { periods * float(to_ns(max.period)) } else { 0.0 };
             let why =

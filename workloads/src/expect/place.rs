@@ -48,11 +48,12 @@ pub(super) fn numa_locality(part: &Part<'_>, _: f64) -> Vec<Reading> {
 
 fn locality(plan: &Plan, worker: &Account<'_>) -> Result<f64, String> {
     let pages = &worker.report.numa_pages;
-    let total = pages.values().sum::<u64>();
+    let total = pages.values().copied().fold(0, u64::saturating_add);
     worker.known("numa_pages", Some(total).filter(|total| *total > 0))?;
     let nodes = nodes_of(plan, worker)?;
     let wanted = |name: &String| name.parse().is_ok_and(|node: usize| nodes.contains(&node));
-    let local: u64 = pages.iter().filter(|(name, _)| wanted(name)).map(|(_, count)| count).sum();
+    let local = pages.iter().filter(|(name, _)| wanted(name)).map(|(_, count)| *count);
+    let local = local.fold(0, u64::saturating_add);
     Ok(float(local) / float(total))
 }
 

@@ -355,7 +355,8 @@ impl<'a> Stage<'a> {
                 return Ok(());
             }
             if next_tick.is_some_and(|tick| now >= tick) {
-                let iterations = self.subjects().iter().map(|s| s.iterations).sum();
+                let each = self.subjects().into_iter().map(|s| s.iterations);
+                let iterations = each.fold(0, u64::saturating_add);
                 let ended = ended + self.reports.len();
                 on_event(Event::Tick { elapsed: self.began.elapsed(), iterations, ended });
                 next_tick = self.next_tick();

@@ -423,7 +423,8 @@ impl<'a> Worker<'a> {
 
     #[inline]
     pub(crate) fn add_work(&mut self, units: u64) {
-        self.work_units += units;
+        // A user's function may say anything; the host refuses the largest number there is.
+        self.work_units = self.work_units.saturating_add(units);
     }
 
     /// `steps` units of work, each a PAUSE unless emulated; fewer if the stop comes in between.
@@ -561,7 +562,7 @@ impl<'a> Worker<'a> {
     #[inline]
     pub(crate) fn tally(&mut self, what: &'static str, count: u64) {
         match self.tallies.iter_mut().find(|(known, _)| *known == what) {
-            Some((_, sum)) => *sum += count,
+            Some((_, sum)) => *sum = sum.saturating_add(count),
             None => self.tallies.push((what, count)),
         }
     }

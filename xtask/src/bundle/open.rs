@@ -4,13 +4,15 @@
 
 use super::manifest::{Digest, Expected, Manifest};
 use super::member::{
-    INITRAMFS, KERNEL, MANIFEST, MEMBERS, Members, README, REPORT, SCENARIO, SCENARIO_DISK, SCRIPT,
+    FRAMES, INITRAMFS, KERNEL, MANIFEST, MEMBERS, Members, README, REPORT, SCENARIO, SCENARIO_DISK,
+    SCRIPT,
 };
 use super::{archive, damaged, foreign, readme, sane, script};
 use crate::files::{Kind, sha256};
 use crate::qemu::Guest;
 use crate::report::RunReport;
 use crate::run::{ConfigVia, arguments_sha256};
+use crate::terminal::cleaned;
 use anyhow::{Context as _, Result};
 use std::io::Read;
 use std::path::Path;
@@ -47,8 +49,13 @@ impl Bundle {
         let resolved = scenario
             .plan(&manifest.boot.machine.layout()?.resolved())
             .map_err(|broken| foreign(format!("its scenario is refused: {broken}")))?;
-        let report: RunReport = serde_json::from_slice(member(&members, REPORT)?)
+        let frames = Some(member(&members, FRAMES)?);
+        let report = RunReport::checked(member(&members, REPORT)?, frames)
             .with_context(|| foreign("its report is not one that is known here"))?;
+        if report.scenario != scenario {
+            return Err(foreign("its report is of another scenario").into());
+        }
+        let report = cleaned(&report)?;
         if Expected::of(report.verdict, &report.checks) != manifest.expected {
             return Err(foreign("its report says otherwise than its manifest").into());
         }

@@ -11,6 +11,7 @@ use crate::files::{Kind, Output, sha256};
 use crate::image;
 use crate::report::RunReport;
 use crate::run::{BootRecord, Disk, HostFacts, Timings, arguments_sha256, resolved};
+use crate::terminal::cleaned;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,8 +67,10 @@ pub(crate) fn pack(
 fn parts(run: &Path, note: Option<String>, with_kernel: bool) -> Result<Parts> {
     let boot: BootRecord = parse(run, "boot.json")?;
     let host: HostFacts = parse(run, HOST)?;
-    let report: RunReport = parse(run, REPORT)?;
+    let (report, _) = RunReport::load(run)?;
     let scenario: Scenario = parse(run, SCENARIO)?;
+    refuse_another(&boot, &report, &scenario)?;
+    let report = cleaned(&report)?;
     if let Disk::Image { path } = &boot.disk {
         let message =
             format!("the run used the disk image `{}`, which may be anything", path.display());
@@ -104,6 +107,19 @@ fn parts(run: &Path, note: Option<String>, with_kernel: bool) -> Result<Parts> {
     }
     let ended_by_itself = host.ended_by_itself.unwrap_or(false);
     Ok(Parts { boot, ended_by_itself, note, report, scenario, members })
+}
+
+/// What was booted is what is reported.
+fn refuse_another(boot: &BootRecord, report: &RunReport, scenario: &Scenario) -> Result<()> {
+    let kernel = boot.kernel.sha256 == report.kernel.sha256;
+    let parts = [("boot.json", kernel), (SCENARIO, *scenario == report.scenario)];
+    match parts.into_iter().find(|(_, is_same)| !is_same) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message = format!("its {name} and its {REPORT} are of two runs");
+            Err(Refusal::input(message, "run it again, and pack that run").into())
+        }
+    }
 }
 
 /// The bytes of the bundle that these parts make.

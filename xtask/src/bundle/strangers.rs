@@ -145,7 +145,16 @@ fn a_report_or_a_scenario_that_lies_is_refused() {
     };
     let report = String::from_utf8(whole()[REPORT].clone()).unwrap();
     let passed = report.replacen("\"fail\"", "\"pass\"", 1);
-    refused(open(&with(REPORT, passed)), "its report says otherwise than its manifest");
+    refused(open(&with(REPORT, passed)), "its verdict is pass, but its check `progress` failed");
+    let forge = |pointer: &str, value: serde_json::Value| {
+        let mut forged: serde_json::Value = serde_json::from_str(&report).unwrap();
+        *forged.pointer_mut(pointer).unwrap() = value;
+        with(REPORT, forged.to_string())
+    };
+    let renamed = forge("/checks/0/name", "completed".into());
+    refused(open(&renamed), "its report says otherwise than its manifest");
+    let reseeded = forge("/scenario/seed", 9.into());
+    refused(open(&reseeded), "its report is of another scenario");
     refused(open(&with(REPORT, "{}".into())), "its report is not one that is known");
     let scenario = r#"{"workload":{"num_workers":1000000000}}"#;
     refused(open(&with(SCENARIO, scenario.into())), "its scenario is refused");

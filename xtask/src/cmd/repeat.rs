@@ -9,7 +9,8 @@ use crate::jobs::{host_cpus, side_by_side};
 use crate::paths::Paths;
 use crate::progress::{Progress, to_stdout};
 use crate::report::RunReport;
-use crate::run::{Folder, Verdict, broken_promise, differences, is_lost};
+use crate::run::{Compared, Folder, Verdict, broken_promise, compare_runs};
+use crate::terminal::cleaned;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -38,7 +39,7 @@ fn run_all(args: &VmArgs, folder: &Path, paths: &Paths) -> Result<Vec<(u32, RunR
         let args = VmArgs { out: Some(out), retry_kvm, ..args.clone() };
         let quiet = Progress::silent();
         let progress = if jobs == 1 { &progress } else { &quiet };
-        run_once(&args, paths, progress).map(|(report, _)| report)
+        run_once(&args, paths, progress).and_then(|(report, _)| cleaned(&report))
     };
     let numbers: Vec<u32> = (1..=args.repeat).collect();
     let (mut runs, mut failure) = (Vec::new(), None);
@@ -69,20 +70,17 @@ fn compare(runs: &[(u32, RunReport)], folder: &Path) -> Result<u8> {
     if let Some(code) = interrupted(runs) {
         return Ok(code);
     }
-    if let Some((number, lost)) = runs.iter().find(|(_, r)| is_lost(r.verdict, &r.checks)) {
-        to_stdout(|out| {
-            let how = describe(lost);
-            Ok(writeln!(out, "run {number} was lost, so the runs were not compared: {how}")?)
-        })?;
-        return Ok(lost.verdict.exit_code());
-    }
     let of = |number: &u32| folder.join(number.to_string());
-    for (number, _) in others {
-        let found = differences(&of(first), &of(number))?;
-        if !found.is_empty() {
-            let what = format!("run {number} is not run {first}: the same inputs gave other bytes");
-            to_stdout(|out| Ok(writeln!(out, "{}", broken_promise(&what, &found))?))?;
-            return Ok(exit::GUEST);
+    for (number, other) in others {
+        match compare_runs(&of(first), &of(number))? {
+            Compared::Same => {}
+            Compared::Differ(found) => {
+                let what =
+                    format!("run {number} is not run {first}: the same inputs gave other bytes");
+                to_stdout(|out| Ok(writeln!(out, "{}", broken_promise(&what, &found))?))?;
+                return Ok(exit::GUEST);
+            }
+            Compared::Not => return not_compared([(first, report), (number, other)]),
         }
     }
     to_stdout(|out| {
@@ -91,6 +89,18 @@ fn compare(runs: &[(u32, RunReport)], folder: &Path) -> Result<u8> {
         Ok(writeln!(out, "  each: {}", describe(report))?)
     })?;
     Ok(report.verdict.exit_code())
+}
+
+/// The guest of one of these did not end it.
+fn not_compared(runs: [(&u32, &RunReport); 2]) -> Result<u8> {
+    let [(one, report), (other, later)] = runs;
+    to_stdout(|out| {
+        writeln!(out, "run {one} or {other} was lost, so the runs were not compared")?;
+        writeln!(out, "  run {one}: {}", describe(report))?;
+        Ok(writeln!(out, "  run {other}: {}", describe(later))?)
+    })?;
+    let codes = [report, later].map(|report| report.verdict.exit_code());
+    Ok(codes.into_iter().find(|code| *code != exit::PASS).unwrap_or(exit::INCONCLUSIVE))
 }
 
 /// The exit code of the first run that did not pass.

@@ -20,11 +20,11 @@ use crate::qemu::{
     self, Accel, AccelChoice, Attempt, Decision, HostCpu, Icount, Layout, Turns, Wish, forget_kvm,
     lesser_model, telling_lines,
 };
-use crate::report::{RunReport, print_run};
+use crate::report::{RunReport, implausible, print_run};
 use crate::run::{
-    Arguments, BootPlan, DISK_DRIVER, Deterministic, Folder, HostFacts, Observed, Stop, Timings,
-    Verdict, choose_via, conclude, doubt, doubt_verdict, judge_console, judge_schedulers,
-    kernel_image, write_scheduler_files,
+    Arguments, BootPlan, DISK_DRIVER, Deterministic, Folder, HostFacts, Observed, Timings, Verdict,
+    choose_via, conclude, doubt, doubt_verdict, judge_console, judge_schedulers, kernel_image,
+    write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -161,7 +161,11 @@ pub(super) fn finish(
     progress: &Progress,
 ) -> Result<RunReport> {
     let record = seen.record.clone().unwrap_or_default();
-    let mut checks = judge(&plan.scenario, &plan.resolved, &record, &seen.reports);
+    let mut checks = match implausible(&seen.reports, &record) {
+        // No number of it can be judged; the verdict says why.
+        Some(_) => Vec::new(),
+        None => judge(&plan.scenario, &plan.resolved, &record, &seen.reports),
+    };
     checks.extend(judge_console(&seen, &plan.scenario));
     checks.extend(judge_schedulers(&seen));
     // A deterministic guest has no time of the host's.
@@ -182,7 +186,7 @@ pub(super) fn finish(
     }
     facts.timings = Some(timings(&seen));
     facts.load = Some(seen.load);
-    facts.ended_by_itself = Some(matches!(seen.stop, Stop::Ended(_)));
+    facts.ended_by_itself = Some(seen.stop.is_guests_own());
     folder.write_json("host.json", &facts)?;
     let dump = write_scheduler_files(&seen, folder)?;
     let judged = (verdict, advice, checks);

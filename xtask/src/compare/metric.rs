@@ -2,7 +2,7 @@
 //! and by set. Called by `side` and `finding`.
 
 use crate::report::RunReport;
-use crate::units::float;
+use crate::units::{float, sum_of, sum_of_known};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -209,8 +209,8 @@ fn rate(workers: &Workers<'_>, count: fn(&WorkerReport) -> Option<u64>) -> Optio
 }
 
 fn share(workers: &Workers<'_>, part_ns: fn(&WorkerReport) -> Option<u64>) -> Option<f64> {
-    let part: u64 = workers.iter().map(|worker| part_ns(worker)).sum::<Option<_>>()?;
-    let wall: u64 = workers.iter().map(|worker| worker.wall_time_ns).sum();
+    let part = sum_of_known(workers.iter().map(|worker| part_ns(worker)))?;
+    let wall = sum_of(workers.iter().map(|worker| worker.wall_time_ns));
     Some(float(part) / float(wall))
 }
 

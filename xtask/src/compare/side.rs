@@ -6,6 +6,7 @@ use crate::error::Refusal;
 use crate::files::{Kind, sha256};
 use crate::report::RunReport;
 use crate::run::{Verdict, is_lost, resolved};
+use crate::terminal::{cleaned, from_json};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,7 +133,12 @@ impl Side {
 
     /// How many runs have no values: their guest was lost, or they were given up.
     pub(crate) fn lost(&self) -> usize {
-        self.verdicts.values().sum::<usize>().saturating_sub(self.runs.len())
+        self.verdict_count().saturating_sub(self.runs.len())
+    }
+
+    /// A baseline may say anything.
+    fn verdict_count(&self) -> usize {
+        self.verdicts.values().copied().fold(0, usize::saturating_add)
     }
 
     /// `5 pass, 1 hang`.
@@ -168,16 +174,13 @@ pub(crate) fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn report(folder: &Path) -> Result<RunReport> {
-    let path = folder.join("report.json");
-    let refusal = |what: &str| Refusal::input(format!("{what}(`{}`) failed", path.display()), FIX);
-    let text = Kind::REPORT.read(&path)?;
-    serde_json::from_slice(&text).with_context(|| refusal("parse"))
+    RunReport::load(folder).and_then(|(report, _)| cleaned(&report))
 }
 
 fn baseline(path: &Path) -> Result<Side> {
     let refusal = |what: &str| Refusal::input(format!("{what}(`{}`) failed", path.display()), FIX);
     let text = Kind::BASELINE.read(path)?;
-    let side: Side = serde_json::from_slice(&text).with_context(|| refusal("parse"))?;
+    let side: Side = from_json(&text).with_context(|| refusal("parse"))?;
     if side.baseline != BASELINE {
         let message = format!("`{}` is a baseline of version {}", path.display(), side.baseline);
         return Err(Refusal::input(message, AGAIN).into());
@@ -193,7 +196,7 @@ fn useless(side: &Side) -> Option<String> {
     if side.runs.is_empty() || side.runs.iter().any(BTreeMap::is_empty) {
         return Some("is a baseline with a run without values, or without any run".into());
     }
-    if side.verdicts.values().sum::<usize>() < side.runs.len() {
+    if side.verdict_count() < side.runs.len() {
         return Some("is a baseline with more runs than verdicts".into());
     }
     let unknown = side.keys().into_iter().find(|key| key.metric().is_none())?;

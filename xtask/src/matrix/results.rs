@@ -4,6 +4,7 @@ use super::plan::Plan;
 use super::summary::RunSummary;
 use crate::files::{Kind, sha256};
 use crate::lines::Lines;
+use crate::terminal::from_json;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,6 +85,6 @@ pub(crate) fn kept_plan(folder: &Path) -> Result<Plan> {
     let path = folder.join(PLAN);
     let refusal = |what: &str| Kind::PLAN.refusal(what, &path);
     let text = Kind::PLAN.read(&path)?;
-    let plan: Plan = serde_json::from_slice(&text).with_context(|| refusal("parse"))?;
+    let plan: Plan = from_json(&text).with_context(|| refusal("parse"))?;
     if plan.is_readable() { Ok(plan) } else { Err(refusal("another version: parse").into()) }
 }

@@ -125,7 +125,7 @@ impl From<&LatencySummary> for Distribution {
             .histogram
             .iter()
             .map(|(edge_ns, count)| {
-                below += count;
+                below = u64::saturating_add(below, *count);
                 (*edge_ns, below)
             })
             .collect();

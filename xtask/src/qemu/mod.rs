@@ -30,6 +30,6 @@ pub(crate) use layout::Layout;
 pub(crate) use machine::{MachineArgs, MachineTexts};
 pub(crate) use monitor::{Command, Notice};
 pub(crate) use presets::{PRESETS, Preset};
-pub(crate) use process::{Bounds, Qemu, QemuEnd, complaints, version};
+pub(crate) use process::{Bounds, Qemu, QemuEnd, complaints, signal_to_end, version};
 pub(crate) use turns::{Turns, kernel_argument};
 pub(crate) use written::MachineRecord;

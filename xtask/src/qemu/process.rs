@@ -25,6 +25,8 @@ const PROGRAM: &str = "qemu-system-x86_64";
 pub(crate) enum QemuEnd {
     Exited(i32),
     Signaled(i32),
+    /// It exited with 0 because somebody sent it this signal.
+    Told(i32),
 }
 
 /// Where on the host QEMU runs, and what it may do there: by itself what its user may, anywhere.
@@ -70,6 +72,13 @@ pub(crate) fn complaints(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     text.split_inclusive('\n').filter(|line| !line.contains(EXPECTED_COMPLAINT)).collect()
+}
+
+/// The signal that made QEMU end in order, as it says on stderr (`qemu_kill_report`).
+pub(crate) fn signal_to_end(complaints: &str) -> Option<i32> {
+    const SAID: &str = "terminating on signal ";
+    let number = complaints.lines().find_map(|line| Some(line.split_once(SAID)?.1))?;
+    number.split(' ').next()?.parse().ok()
 }
 
 fn missing() -> Refusal {

@@ -1,16 +1,19 @@
 //! The report of a run: the document that `--json` prints and the run folder keeps. It holds no
 //! fact of the host but the QEMU build; those are in `host.json`. Called by `cmd`.
 
+mod recorded;
 mod scenes;
 mod schedulers;
 mod startup;
 mod table;
 
+pub(crate) use recorded::implausible;
 pub(crate) use schedulers::SchedulerReport;
 pub(crate) use table::{new_table, print_checks, print_measured, print_run, show_value};
 
 use crate::qemu::Attempt;
 use crate::run::{BootPlan, Comparison, Observed, Splat, Verdict};
+use crate::units::{sum_of, sum_of_known};
 use guest_init::proto::{DiskUse, Hello, NodeFacts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -276,8 +279,7 @@ pub(crate) fn totals(
     io: Option<String>,
     disk: Option<DiskUse>,
 ) -> Totals {
-    let sum =
-        |field: fn(&WorkerReport) -> Option<u64>| workers.iter().map(field).sum::<Option<u64>>();
+    let sum = |field: fn(&WorkerReport) -> Option<u64>| sum_of_known(workers.iter().map(field));
     let kinds = workers.iter().flat_map(|worker| worker.latency.keys().copied());
     let merged = |kind| {
         let parts = workers.iter().filter_map(|worker| worker.latency.get(&kind));
@@ -285,8 +287,8 @@ pub(crate) fn totals(
     };
     Totals {
         workers: workers.len(),
-        iterations: workers.iter().map(|worker| worker.iterations).sum(),
-        work_units: workers.iter().map(|worker| worker.work_units).sum(),
+        iterations: sum_of(workers.iter().map(|worker| worker.iterations)),
+        work_units: sum_of(workers.iter().map(|worker| worker.work_units)),
         cpu_time_ns: sum(|worker| worker.cpu_time_ns),
         run_delay_ns: sum(|worker| worker.run_delay_ns),
         voluntary_switches: sum(|worker| worker.voluntary_switches),

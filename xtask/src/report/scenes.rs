@@ -2,7 +2,7 @@
 //! step a line a set. Called by `table`.
 
 use super::table::{new_table, share, unknown};
-use crate::units::show_ns;
+use crate::units::{show_ns, sum_of, sum_of_known};
 use anyhow::Result;
 use comfy_table::CellAlignment;
 use std::collections::BTreeMap;
@@ -87,10 +87,10 @@ fn add_step(
     let mut first = [step.name.clone(), operations(step), show_ns(float(step.held_ns))];
     for ((set, cgroup), reports) in sets {
         let sum = |field: fn(&StepReport) -> Option<u64>| {
-            reports.iter().map(|report| field(report)).sum::<Option<u64>>()
+            sum_of_known(reports.iter().map(|report| field(report)))
         };
-        let wall_ns: u64 = reports.iter().map(|report| report.wall_time_ns).sum();
-        let iterations: u64 = reports.iter().map(|report| report.iterations).sum();
+        let wall_ns = sum_of(reports.iter().map(|report| report.wall_time_ns));
+        let iterations = sum_of(reports.iter().map(|report| report.iterations));
         let longest = reports.iter().map(|report| report.wall_time_ns).max().unwrap_or(0);
         let rate = if longest > 0 { float(iterations) * 1e9 / float(longest) } else { 0.0 };
         let gap = reports.iter().filter_map(|report| report.max_gap_ns).max();
@@ -141,7 +141,7 @@ fn cgroup_cells(step: &str, path: &str, used: &CgroupUse) -> Vec<String> {
 
 /// `50000 100000`, as the kernel prints it, in a form with units.
 fn quota(cpu_max: &str) -> String {
-    let us = |text: &str| text.parse::<u64>().ok().map(|us| show_ns(float(us * 1000)));
+    let us = |text: &str| text.parse::<u64>().ok().map(|us| show_ns(float(us) * 1e3));
     match cpu_max.split_once(' ') {
         Some(("max", _)) => "none".into(),
         Some((quota, period)) => match (us(quota), us(period)) {

@@ -1,5 +1,6 @@
 //! The hint that workers prepare themselves in the measured time. Made for `RunReport`.
 
+use crate::units::sum_of;
 use crate::units::{float, show_ns};
 use workloads::{Scenario, WorkerReport};
 
@@ -20,7 +21,7 @@ pub(super) fn hint(scenario: &Scenario, workers: &[WorkerReport]) -> Option<Stri
     let largest = counted.max_by(|(a, _), (b, _)| a.total_cmp(b));
     let (part, worker) = largest?;
     // One after the other on one CPU they need as long as that.
-    let all_ns: u64 = workers.iter().filter_map(|worker| worker.startup_cpu_ns).sum();
+    let all_ns = sum_of(workers.iter().filter_map(|worker| worker.startup_cpu_ns));
     let so_far_ms = u64::try_from(scenario.warmup.as_millis()).unwrap_or(0);
     let enough_ms = so_far_ms + (2 * all_ns).div_ceil(10 * MS) * 10;
     Some(format!(

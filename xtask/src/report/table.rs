@@ -4,7 +4,8 @@
 use super::scenes::print_scenes;
 use super::schedulers::print_scheduler;
 use super::{KernelFacts, RunReport};
-use crate::units::{float, show_ns};
+use crate::terminal::cleaned;
+use crate::units::{float, show_ns, sum_of, sum_of_known};
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub(crate) fn print_run(
     image: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<()> {
+    // What the guest and the scenario say may have any character in it.
+    let report = &cleaned(report)?;
     let (kernel, machine) = (&report.kernel, &report.machine);
     let name = if report.scenario.name.is_empty() { "workload" } else { &report.scenario.name };
     writeln!(out, "{}: {name} on Linux {}", report.verdict.name().to_uppercase(), kernel.release)?;
@@ -193,16 +196,15 @@ fn print_workers(workers: &[WorkerReport], out: &mut impl Write) -> Result<()> {
 }
 
 fn worker_cells(set: usize, role: &str, members: &[&WorkerReport]) -> Vec<String> {
-    let iterations: u64 = members.iter().map(|w| w.iterations).sum();
+    let iterations = sum_of(members.iter().map(|w| w.iterations));
     let wall_ns: u64 = members.iter().map(|w| w.wall_time_ns).max().unwrap_or(0);
     let mean = |field: fn(&WorkerReport) -> Option<u64>| {
-        let total = members.iter().map(|w| field(w)).sum::<Option<u64>>();
-        let wall: u64 = members.iter().map(|w| w.wall_time_ns).sum();
+        let total = sum_of_known(members.iter().map(|w| field(w)));
+        let wall = sum_of(members.iter().map(|w| w.wall_time_ns));
         share(total, wall)
     };
-    let sum = |field: fn(&WorkerReport) -> Option<u64>| {
-        members.iter().map(|w| field(w)).sum::<Option<u64>>()
-    };
+    let sum =
+        |field: fn(&WorkerReport) -> Option<u64>| sum_of_known(members.iter().map(|w| field(w)));
     let switches = match (sum(|w| w.voluntary_switches), sum(|w| w.involuntary_switches)) {
         (Some(voluntary), Some(involuntary)) => format!("{voluntary}+{involuntary}"),
         _ => unknown(),

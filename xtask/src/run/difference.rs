@@ -1,7 +1,9 @@
 //! Where two runs that should be the same first differ: the frame, the console line, the field of
 //! the report, and when that was in the guest. Called by `cmd::repeat`, `cmd::hunt` and `bundle`.
 
-use anyhow::{Context as _, Result};
+use super::folder::ended_by_itself;
+use crate::files::Kind;
+use anyhow::Result;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -39,13 +41,35 @@ pub(crate) fn broken_promise(what: &str, found: &[Difference]) -> String {
     format!("PROMISE BROKEN: {what}\n{found}  this is a bug of schedlab's; please report it")
 }
 
-/// The first difference in each file that differs; none if the runs in these folders are the same.
-pub(crate) fn differences(one: &Path, other: &Path) -> Result<Vec<Difference>> {
+/// What became of comparing two runs.
+#[derive(Debug)]
+pub(crate) enum Compared {
+    Same,
+    Differ(Vec<Difference>),
+    /// The host ended one of them, at an instant of its own. That says nothing of the promise.
+    Not,
+}
+
+/// Compares the runs in these folders byte for byte, if their guests themselves ended them.
+pub(crate) fn compare_runs(one: &Path, other: &Path) -> Result<Compared> {
+    if ![one, other].into_iter().all(ended_by_itself) {
+        return Ok(Compared::Not);
+    }
+    let found = differences(one, other)?;
+    Ok(if found.is_empty() { Compared::Same } else { Compared::Differ(found) })
+}
+
+/// The first difference in each file that differs.
+fn differences(one: &Path, other: &Path) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     for file in FILES {
         let read = |folder: &Path| {
-            let path = folder.join(file);
-            std::fs::read(&path).with_context(|| format!("read(`{}`) failed", path.display()))
+            let kind = match file {
+                "frames.log" => Kind::FRAMES,
+                "console.log" => Kind::CONSOLE,
+                _ => Kind::REPORT,
+            };
+            kind.read(&folder.join(file))
         };
         let (one, other) = (read(one)?, read(other)?);
         if one != other {
@@ -149,6 +173,7 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn folder(frames: &str, console: &str, report: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -167,6 +192,32 @@ mod tests {
     fn the_same_bytes_are_no_difference() {
         let run = || folder("#SL1 0 2 0 {}\n", "[ 0.1] a\n", r#"{"schema":1}"#);
         assert!(texts(&run(), &run()).is_empty());
+    }
+
+    #[test]
+    fn only_runs_that_the_guest_ended_are_compared() {
+        let run = |console: &str, ended: &str| {
+            let run = folder("", console, "{}");
+            let host = json!({"started": "", "command": [], "qemu": "", "accel": "", "accel_reason": "",
+                "kernel_image": "", "initramfs": "", "initramfs_sha256": "", "host_release": "",
+                "host_cpus": 1, "load_average": ""});
+            let host =
+                host.to_string().replacen('{', &format!("{{\"ended_by_itself\":{ended},"), 1);
+            std::fs::write(run.path().join("host.json"), host).unwrap();
+            run
+        };
+        let compared = |one: &tempfile::TempDir, other: &tempfile::TempDir| {
+            compare_runs(one.path(), other.path()).unwrap()
+        };
+        let (whole, other, cut) = (run("a", "true"), run("b", "true"), run("b", "false"));
+        assert!(matches!(compared(&whole, &whole), Compared::Same));
+        assert!(matches!(compared(&whole, &other), Compared::Differ(_)));
+        for (one, other) in [(&whole, &cut), (&cut, &whole)] {
+            assert!(matches!(compared(one, other), Compared::Not));
+        }
+        let (bare, unknown) = (folder("", "", "{}"), run("a", "null"));
+        assert!(matches!(compared(&bare, &bare), Compared::Not), "nothing says who ended it");
+        assert!(matches!(compared(&unknown, &whole), Compared::Not));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::Limits;
 use super::load::HostLoad;
 use crate::error::Refusal;
+use crate::files::Kind;
 use crate::paths::Paths;
 use crate::qemu::HostCpu;
 use anyhow::{Context as _, Result};
@@ -48,7 +49,7 @@ pub(crate) struct HostFacts {
     pub(crate) load: Option<HostLoad>,
     /// Absent until the run has ended.
     pub(crate) timings: Option<Timings>,
-    /// Whether QEMU ended without our doing; absent until then.
+    /// Whether the guest ended the run, and neither we nor somebody else QEMU; absent until then.
     pub(crate) ended_by_itself: Option<bool>,
 }
 
@@ -65,8 +66,17 @@ pub(crate) struct Timings {
 
 /// The file that the kernel of the run in `folder` was booted from, if `host.json` is there.
 pub(crate) fn kernel_image(folder: &Path) -> Option<PathBuf> {
-    let text = std::fs::read(folder.join("host.json")).ok()?;
-    serde_json::from_slice(&text).ok().map(|facts: HostFacts| facts.kernel_image)
+    host_facts(folder).map(|facts| facts.kernel_image)
+}
+
+/// Whether its guest ended the run in `folder`, as far as `host.json` says.
+pub(super) fn ended_by_itself(folder: &Path) -> bool {
+    host_facts(folder).and_then(|facts| facts.ended_by_itself) == Some(true)
+}
+
+fn host_facts(folder: &Path) -> Option<HostFacts> {
+    let text = Kind::OF_RUN.read(&folder.join("host.json")).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 impl Folder {

@@ -22,7 +22,7 @@ mod watch;
 pub(crate) use boot_record::{BootRecord, arguments_sha256};
 pub(crate) use complaint::{COMPLAINTS, Kind};
 pub(crate) use console::{Console, Splat};
-pub(crate) use difference::{broken_promise, differences, first_value, printk_time};
+pub(crate) use difference::{Compared, broken_promise, compare_runs, first_value, printk_time};
 pub(crate) use folder::{
     Folder, HostFacts, Timings, copy_folder, file_name, kernel_image, remove_folder, shell_word,
     write_file, write_json,

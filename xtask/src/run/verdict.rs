@@ -6,6 +6,7 @@ use super::scheduler::scheduler_failed;
 use super::watch::{Observed, Stop};
 use crate::error::exit;
 use crate::qemu::{Accel, Difference, Layout, QemuEnd, kvm_failure};
+use crate::report::implausible;
 use guest_init::proto::{Hello, VERSION};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -217,6 +218,9 @@ fn incomplete(seen: &Observed) -> Option<(Verdict, String)> {
         ));
     }
     let planned = seen.plan.as_ref().map_or(0, |plan| plan.workers);
+    if let Some(why) = implausible(&seen.reports, &seen.record.clone().unwrap_or_default()) {
+        return lost(why);
+    }
     if seen.reports.len() != planned || end.reports != planned {
         return lost(format!(
             "{planned} reports were announced, {} sent, {} arrived",
@@ -407,6 +411,26 @@ mod tests {
         let other = |s: &mut Observed| s.plan.as_mut().unwrap().scenario.seed = 9;
         assert_eq!(verdict(other), Verdict::ReportLost);
         assert_eq!(verdict(|s| s.stop = Stop::Ended(QemuEnd::Signaled(9))), Verdict::QemuFailed);
+    }
+
+    #[test]
+    fn counters_that_no_run_comes_to_are_damage_and_not_a_result() {
+        let huge = |s: &mut Observed| s.reports[0].iterations = u64::MAX;
+        assert_eq!(verdict(huge), Verdict::ReportLost);
+        let mut seen = good();
+        huge(&mut seen);
+        let advice = conclude(&seen, &Scenario::default(), &layout(), &[]).1.unwrap();
+        assert!(advice.contains("`workers[0].iterations` is 18446744073709551615"), "{advice}");
+    }
+
+    #[test]
+    fn a_qemu_that_was_told_to_end_is_no_guest_that_ended() {
+        let told = |s: &mut Observed| s.stop = Stop::Ended(QemuEnd::Told(15));
+        assert_eq!(verdict(told), Verdict::QemuFailed);
+        assert!(Stop::Ended(QemuEnd::Exited(0)).is_guests_own());
+        let others = [QemuEnd::Told(15), QemuEnd::Signaled(9), QemuEnd::Exited(1)];
+        assert!(others.into_iter().all(|end| !Stop::Ended(end).is_guests_own()));
+        assert!(!Stop::Finished.is_guests_own() && !Stop::Silence.is_guests_own());
     }
 
     #[test]

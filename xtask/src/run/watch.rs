@@ -11,7 +11,9 @@ use super::printed::Comparison;
 use super::stall::StallMeter;
 use super::tail::Tail;
 use crate::progress::Progress;
-use crate::qemu::{Accel, Bounds, Command, Guest, Notice, Qemu, QemuEnd, complaints};
+use crate::qemu::{
+    Accel, Bounds, Command, Guest, Notice, Qemu, QemuEnd, complaints, signal_to_end,
+};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan, Printed, SchedulerLife, SchedulerOutput};
@@ -50,6 +52,13 @@ pub(crate) enum Stop {
     Interrupted,
     /// The guest has come as far as it should.
     Reached,
+}
+
+impl Stop {
+    /// Whether the guest itself ended the run: then deterministic ones end at the same instant.
+    pub(crate) fn is_guests_own(self) -> bool {
+        self == Self::Ended(QemuEnd::Exited(0))
+    }
 }
 
 /// Everything that was seen of a guest.
@@ -370,7 +379,12 @@ impl<'a> Watch<'a> {
         let printed = self.printed.take();
         let printed = printed.map(|printed| Comparison::of(&self.log.all(), printed));
         Ok(Observed {
-            stop,
+            stop: match (stop, signal_to_end(&complaints)) {
+                (Stop::Ended(QemuEnd::Exited(0)), Some(signal)) => {
+                    Stop::Ended(QemuEnd::Told(signal))
+                }
+                (stop, _) => stop,
+            },
             damage: self.decoder.damage(),
             unfinished: self.decoder.unfinished(),
             complaints,

@@ -10,8 +10,9 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::RunReport;
 use crate::run::{
-    Verdict, broken_promise, differences, is_lost, remove_folder, resolved, write_file,
+    Compared, Verdict, broken_promise, compare_runs, remove_folder, resolved, write_file,
 };
+use crate::terminal::cleaned;
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -91,22 +92,22 @@ impl<'a> Hunt<'a> {
     pub(super) fn run_seed(&self, seed: u64, again: bool) -> Result<Ran> {
         let folder = self.run_folder(seed);
         let report = self.boot(&self.scenario(seed), &folder)?;
-        let repeated = again && report.verdict != Verdict::Interrupted;
+        let mut repeated = again && report.verdict != Verdict::Interrupted;
         if repeated {
             let second = self.folder.join("runs").join(format!("seed-{seed}-again"));
             let other = self.boot(&self.scenario(seed), &second)?;
             if other.verdict == Verdict::Interrupted {
                 return Ok(Ran::Cell(cell(seed, &other, false)));
             }
-            if [&report, &other].iter().any(|r| is_lost(r.verdict, &r.checks)) {
-                return Ok(Ran::Cell(cell(seed, &report, false)));
-            }
-            let found = differences(&folder, &second)?;
-            if !found.is_empty() {
-                let (one, other) = (folder.display(), second.display());
-                let what =
-                    format!("seed {seed} was run twice and gave other bytes: {one}, {other}");
-                return Ok(Ran::Broken(broken_promise(&what, &found)));
+            match compare_runs(&folder, &second)? {
+                Compared::Same => {}
+                Compared::Not => repeated = false,
+                Compared::Differ(found) => {
+                    let (one, other) = (folder.display(), second.display());
+                    let what =
+                        format!("seed {seed} was run twice and gave other bytes: {one}, {other}");
+                    return Ok(Ran::Broken(broken_promise(&what, &found)));
+                }
             }
             remove_folder(&second)?;
         }
@@ -150,7 +151,7 @@ impl<'a> Hunt<'a> {
         let ran = vm::run_once(&args, self.paths, &Progress::silent());
         std::fs::remove_file(&config)
             .with_context(|| format!("unlink(`{}`) failed", config.display()))?;
-        Ok(ran?.0)
+        cleaned(&ran?.0)
     }
 }
 

@@ -13,8 +13,9 @@ use crate::matrix::{CellResult, OWN, Planned, RunSummary};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::qemu::PRESETS;
-use crate::run::{BootPlan, Verdict, broken_promise, differences, is_lost, remove_folder};
+use crate::run::{BootPlan, Compared, Verdict, broken_promise, compare_runs, remove_folder};
 use crate::scheduler;
+use crate::terminal::cleaned;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -154,20 +155,20 @@ impl<'a> Cells<'a> {
         if report.verdict == Verdict::Interrupted {
             return Ok(false);
         }
-        // What was done to a QEMU from outside says nothing of the promise.
-        let any_lost = is_lost(report.verdict, &report.checks)
-            || result.runs.iter().any(|run| is_lost(run.verdict, &run.checks));
-        if args.deterministic && number > 1 && !any_lost {
-            let first = folder.join(place(1));
-            let found = differences(&first, &out)?;
-            if found.is_empty() {
-                remove_folder(&out)?;
-                return Ok(true);
+        if args.deterministic && number > 1 {
+            match compare_runs(&folder.join(place(1)), &out)? {
+                Compared::Same => {
+                    remove_folder(&out)?;
+                    return Ok(true);
+                }
+                Compared::Not => {}
+                Compared::Differ(found) => {
+                    let what = format!("run {number} of {} gave other bytes", result.cell);
+                    result.differs.get_or_insert_with(|| broken_promise(&what, &found));
+                }
             }
-            let what = format!("run {number} of {} gave other bytes", result.cell);
-            result.differs.get_or_insert_with(|| broken_promise(&what, &found));
         }
-        result.runs.push(RunSummary::of(&report, place(number)));
+        result.runs.push(RunSummary::of(&cleaned(&report)?, place(number)));
         Ok(true)
     }
 

@@ -3,6 +3,7 @@
 
 use super::times::Times;
 use crate::matrix::{Planned, Row, Standing};
+use crate::terminal::tame;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -45,7 +46,7 @@ impl Live {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
         let (mut places, mut lines) = (BTreeMap::new(), Vec::<Line>::new());
         for planned in cells {
-            let name = format!("{}/{}", planned.cell.kernel, planned.cell.scheduler);
+            let name = tame(&format!("{}/{}", planned.cell.kernel, planned.cell.scheduler));
             let at = lines.iter().position(|line| line.name == name).unwrap_or_else(|| {
                 lines.push(Line { name, letters: Vec::new(), bar: None });
                 lines.len() - 1
@@ -88,7 +89,7 @@ impl Live {
         let reason = row.reason.as_ref().filter(|_| row.standing != Standing::Pass);
         let reason = reason.map(|why| format!(": {}", first_line(why))).unwrap_or_default();
         let elapsed = self.began.elapsed().as_secs_f64();
-        let line = format!("{}: {}{reason}", row.name, row.standing.name());
+        let line = tame(&format!("{}: {}{reason}", row.name, row.standing.name()));
         match (&state.bars, &state.status) {
             (Some(bars), Some(status)) => {
                 status.set_message(format!("[{elapsed:6.1} s] {far}"));
