@@ -8,6 +8,7 @@ use super::input::{self, Input};
 use crate::cli::CheckArgs;
 use crate::error::{self, exit};
 use crate::progress::{json_to_stdout, to_stdout};
+use crate::terminal::tame;
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write as _;
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8> {
                 to_stdout(|out| table::print(file, scenario, plan, out))?;
             }
             Outcome::Checked { .. } => {}
-            Outcome::Refused { error, .. } => writeln!(std::io::stderr(), "{error}")?,
+            Outcome::Refused { error, .. } => writeln!(std::io::stderr(), "{}", tame(error))?,
         }
     }
     if args.json {

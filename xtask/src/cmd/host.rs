@@ -7,6 +7,7 @@ use crate::error::{Refusal, exit};
 use crate::paths::Paths;
 use crate::progress::{json_to_stdout, to_stdout};
 use crate::report::{print_checks, print_measured};
+use crate::terminal::tame;
 use anyhow::{Result, bail};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ pub(crate) fn run(args: &HostArgs, paths: &Paths) -> Result<u8> {
     let file = input::or_default(args.config.clone(), paths);
     let Input { mut scenario, source } = input::load(&file)?;
     for note in input::apply(&args.overrides, &mut scenario)? {
-        writeln!(std::io::stderr(), "note: {note}")?;
+        writeln!(std::io::stderr(), "note: {}", tame(&note))?;
     }
     input::refuse_unlinked(&scenario, "run it in a guest: `cargo xtask vm --init PROGRAM`")?;
     refuse_machine_changes(&scenario)?;
