@@ -61,6 +61,7 @@ impl State {
             Op::Sysctl { name, value } => {
                 let path = name.replace('.', "/");
                 keeps_supervisor(&path, value)?;
+                keeps_console(&path)?;
                 knob(SYSCTLS, name, &path, value)
             }
             Op::SchedKnob { name, value } => knob(SCHED_KNOBS, name, name, value),
@@ -305,6 +306,17 @@ fn keeps_supervisor(path: &str, value: &str) -> Result<(), ConfigError> {
          {LEAST_RT_RUNTIME_US} and more, sched_rt_period_us at most {LONGEST_RT_PERIOD_US}"
     );
     refuse("value", rule)
+}
+
+/// The console shows the kernel's complaints, and `tainted` that there were some.
+fn keeps_console(path: &str) -> Result<(), ConfigError> {
+    match path {
+        "kernel/printk" | "kernel/tainted" => refuse(
+            "name",
+            format!("`{path}` is the bench's own: complaints of the kernel would not be seen"),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A file below `dir`; names lead nowhere else.

@@ -178,6 +178,10 @@ fn an_operation_that_cannot_work_at_its_point_is_refused() {
             r#"{"Sysctl":{"name":"kernel/sched_rt_period_us","value":"2000001"}}"#,
             "steps[0].ops[0].Sysctl.value leaves the bench no CPU",
         ),
+        (
+            r#"{"Sysctl":{"name":"kernel.printk","value":"1"}}"#,
+            "steps[0].ops[0].Sysctl.name `kernel/printk` is the bench's own",
+        ),
         (r#"{"SchedKnob":{"name":"a/../b","value":"1"}}"#, "steps[0].ops[0].SchedKnob.name"),
         (r#"{"SchedKnob":{"name":"features","value":""}}"#, "steps[0].ops[0].SchedKnob.value"),
         (r#"{"AddCgroup":{"name":"a/x"}}"#, "steps[0].ops[0].AddCgroup.name puts processes"),
