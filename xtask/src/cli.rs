@@ -180,7 +180,7 @@ pub(crate) struct GuestArgs {
     #[arg(long, value_name = "REGEX")]
     pub(crate) allow_splat: Vec<Regex>,
     /// Silence of PID 1 after which the guest counts as hung, and standstill of QEMU after which the
-    /// run is given up [default: 5s with KVM, 15s with TCG; if deterministic 15s of the guest's
+    /// run is given up [default: 5s with KVM, 15s with TCG; if deterministic 5s of the guest's
     /// time, beside what it announces, and a standstill of 1m].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) hang_after: Option<Duration>,

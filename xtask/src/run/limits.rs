@@ -82,12 +82,14 @@ impl Limits {
         Self { run: self.run.saturating_add(each.saturating_mul(times)), ..self }
     }
 
-    /// With what the user said instead.
+    /// With what the user said instead. A deterministic guest gets the time in which a silence shows:
+    /// one that hangs shall not be called late.
     #[must_use]
-    pub(crate) fn with_silence(self, asked: Option<Duration>) -> Self {
+    pub(super) fn with_silence(self, asked: Option<Duration>, icount_shift: Option<u8>) -> Self {
         let (silence, standstill) = (self.silence, self.standstill);
         let or = |usual| asked.unwrap_or(usual);
-        Self { silence: or(silence), standstill: or(standstill), ..self }
+        let limits = Self { silence: or(silence), standstill: or(standstill), ..self };
+        limits.with(usize::from(icount_shift.is_some()), limits.silence, icount_shift)
     }
 
     /// For a guest that somebody stops and looks into.
@@ -103,7 +105,8 @@ impl Limits {
         Self {
             boot: Duration::from_secs(600),
             run: second.mul_f64(run.as_secs_f64()) + Duration::from_secs(120) + workers,
-            silence: Duration::from_secs(15),
+            // No load of the host delays it, and steps may set a period of real-time throttling of 2 s.
+            silence: Duration::from_secs(5),
             standstill: Duration::from_secs(60),
             grace: Duration::from_secs(60),
         }
@@ -126,6 +129,18 @@ mod tests {
         let limits = |shift| Limits::usual(Accel::Tcg, Some(shift), &scenario, 1);
         assert_eq!(limits(0).run - limits(1).run, Duration::from_secs(100));
         assert!(limits(10).run > Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_deterministic_guest_has_time_to_be_silent_in() {
+        let scenario = Scenario::default();
+        let limits = Limits::usual(Accel::Tcg, Some(2), &scenario, 1);
+        let run = |asked| limits.with_silence(asked, Some(2)).run - limits.run;
+        // At 25 s of the host for one of its own.
+        assert_eq!(run(None), Duration::from_secs(5 * 25));
+        assert_eq!(run(Some(Duration::from_secs(60))), Duration::from_secs(60 * 25));
+        let limits = Limits::usual(Accel::Tcg, None, &scenario, 1);
+        assert_eq!(limits.with_silence(Some(Duration::from_secs(60)), None).run, limits.run);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use guest_init::proto::{Carried, args};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 use workloads::{Plan, Scenario};
 
 /// COMMAND_LINE_SIZE of x86, with its NUL.
@@ -140,12 +141,13 @@ impl BootPlan {
     }
 
     /// How long its guest may take, unless the user says otherwise.
-    pub(crate) fn limits(&self, accel: Accel) -> Limits {
+    pub(crate) fn limits(&self, accel: Accel, hang_after: Option<Duration>) -> Limits {
         let (shift, workers) = (self.icount_shift(), self.resolved.total_workers());
         let changes = self.resolved.changes_in_steps();
         Limits::usual(accel, shift, &self.scenario, workers)
             .with_schedulers(self.attaches(), shift)
             .with_changes(changes, shift)
+            .with_silence(hang_after, shift)
     }
 
     /// The virtual machine of this plan, with its files laid out in `folder`.

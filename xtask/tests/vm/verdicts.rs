@@ -52,7 +52,7 @@ fn panic_when_the_kernel_dies_under_the_workload() {
 fn hang_when_pid_1_gets_no_cpu_and_the_back_traces_are_there() {
     let throttling_off = ["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"];
     // A deterministic guest is told by its own clock.
-    let deterministic = Vm::deterministic(&hogs("1s")).args(["--hang-after", "3s"]);
+    let deterministic = Vm::deterministic(&hogs("100ms")).args(["--hang-after", "1s"]);
     for vm in [Vm::new(&hogs("60s")), deterministic] {
         let run = vm.test_init().args(throttling_off).run();
         run.expect("hang", 4);

@@ -42,7 +42,7 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let mut facts = vm::host_facts(&plan, &qemu, &decision);
     let guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
-    let limits = plan.limits(guest.accel).with_silence(args.hang_after);
+    let limits = plan.limits(guest.accel, args.hang_after);
     facts.limits = Some(limits);
     folder.write_json("host.json", &facts)?;
     let confinement = confinement(&guest, &folder, &progress)?;

@@ -139,7 +139,7 @@ impl Recorded {
         folder.write_json("scenario.json", &plan.scenario)?;
         folder.write_arguments(&qemu::arguments(&guest), plan.host_cpu())?;
         folder.write_json("boot.json", &record)?;
-        let limits = self.limits.unwrap_or_else(|| plan.limits(guest.accel));
+        let limits = self.limits.unwrap_or_else(|| plan.limits(guest.accel, None));
         let mut facts = vm::host_facts(&plan, qemu, &decision);
         facts.limits = Some(limits);
         folder.write_json("host.json", &facts)?;

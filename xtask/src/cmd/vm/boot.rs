@@ -59,11 +59,11 @@ fn boot_with(
     let guest = plan.guest(attempt, folder)?;
     let cpu = plan.host_cpu();
     folder.write_arguments(&qemu::arguments(&guest), cpu)?;
-    let usual = plan.limits(attempt.accel);
+    let usual = plan.limits(attempt.accel, args.guest.hang_after);
     let limits = Limits {
         boot: args.boot_timeout.unwrap_or(usual.boot),
         run: args.timeout.unwrap_or(usual.run),
-        ..usual.with_silence(args.guest.hang_after)
+        ..usual
     };
     facts.limits = Some(limits);
     folder.write_json("host.json", facts)?;
