@@ -308,10 +308,10 @@ fn keeps_supervisor(path: &str, value: &str) -> Result<(), ConfigError> {
     refuse("value", rule)
 }
 
-/// The console shows the kernel's complaints, and `tainted` that there were some.
+/// The console shows the complaints of the kernel.
 fn keeps_console(path: &str) -> Result<(), ConfigError> {
     match path {
-        "kernel/printk" | "kernel/tainted" => refuse(
+        "kernel/printk" => refuse(
             "name",
             format!("`{path}` is the bench's own: complaints of the kernel would not be seen"),
         ),

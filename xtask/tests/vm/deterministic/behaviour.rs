@@ -60,11 +60,18 @@ fn a_lone_pair_switches_once_an_iteration() {
     }
 }
 
+/// The stop may come within the last one.
+fn assert_each_but_the_last_yield_is_a_sample(worker: &Value) {
+    let samples = worker["latency"]["yield"]["count"].as_u64().unwrap();
+    let iterations = worker["iterations"].as_u64().unwrap();
+    assert!(samples == iterations || samples + 1 == iterations, "{worker}");
+}
+
 #[test]
 fn yielding_requeues_without_sleeping() {
     let report = run(&workload(2, "\"YieldHeavy\""), &["--cpus", "1"]);
     for worker in report["workers"].as_array().unwrap() {
-        assert_eq!(worker["iterations"], worker["latency"]["yield"]["count"]);
+        assert_each_but_the_last_yield_is_a_sample(worker);
         // Runnable all the time: CPU time and run delay fill the wall time.
         let sum =
             worker["cpu_time_ns"].as_u64().unwrap() + worker["run_delay_ns"].as_u64().unwrap();
@@ -80,7 +87,7 @@ fn mixed_works_and_gives_way_without_sleeping() {
     let switches = |report: &Value| of_workers(report, "involuntary_switches").iter().sum::<u64>();
     for worker in mixed["workers"].as_array().unwrap() {
         let count = |field: &str| worker[field].as_u64().unwrap();
-        assert_eq!(worker["iterations"], worker["latency"]["yield"]["count"]);
+        assert_each_but_the_last_yield_is_a_sample(worker);
         assert!(count("work_units") >= count("iterations") * 1024, "{worker}");
         // The first touch of a page may wait for another worker's fault on it.
         assert!(count("voluntary_switches") <= 1, "{worker}");

@@ -12,7 +12,7 @@ const FAILS: &str = r#"{"name":"fails","duration":"100ms","seed":1,
     "workload":{"num_workers":2,"work_type":"FutexPingPong"},"expect":{"wake_p99":"1ns"}}"#;
 
 /// Workers that leave no CPU to PID 1, where the kernel lets real-time tasks have everything.
-const HANGS: &str = r#"{"name":"hangs","duration":"60s","seed":1,
+const HANGS: &str = r#"{"name":"hangs","duration":"100ms","seed":1,
     "workload":{"num_workers":2,"work_type":{"Custom":{"name":"starve-init"}}}}"#;
 
 fn recorded(scenario: &str, verdict: &str, code: i32) -> Run {
@@ -113,20 +113,23 @@ fn a_bundle_without_its_kernel_is_small_and_knows_it_by_its_hash() {
 #[test]
 fn a_hang_is_reproduced_though_the_host_ends_it() {
     let throttling_off = ["--kernel-arg", "sysctl.kernel.sched_rt_runtime_us=-1"];
-    let run = Vm::deterministic(HANGS).test_init().args(throttling_off).run();
+    // In the guest's time.
+    let hang_after = ["--hang-after", "1s"];
+    let run = Vm::deterministic(HANGS).test_init().args(throttling_off).args(hang_after).run();
     let report = run.expect("hang", 4);
     let advice = report["advice"].as_str().unwrap();
     assert!(advice.contains("take every CPU, and the kernel works"), "{advice}");
     let console = run.text("console.log");
     assert!(console.contains("NMI backtrace") && console.contains("Call Trace"), "{console}");
-    let text = replay(&pack(&run, &[]), &[], "reproduced: hang, with the same checks", 0);
+    let text = replay(&pack(&run, &[]), &hang_after, "reproduced: hang, with the same checks", 0);
     assert!(text.contains("the host ended the guest, at an instant of its own"), "{text}");
 }
 
 #[test]
 fn a_record_that_lies_is_not_reproduced() {
     let run = recorded(SMALL, "pass", 0);
-    let report = run.text("report.json").replacen("\"pass\"", "\"fail\"", 1);
+    // In itself it is consistent, or `pack` would refuse it.
+    let report = run.text("report.json").replacen("\"pass\"", "\"fail\"", 2);
     std::fs::write(run.file("report.json"), report).unwrap();
     let file = pack(&run, &[]);
     let text = replay(&file, &[], "not reproduced: pass; recorded fail", 1);

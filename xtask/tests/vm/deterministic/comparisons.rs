@@ -76,7 +76,10 @@ fn twice_the_work_is_a_difference_and_a_run_against_itself_is_none() {
     };
     let hung = altered(&|report| report["verdict"] = "hang".into());
     said(&hung, 4, &["B has no values, so that nothing was compared"]);
-    let failed = altered(&|report| report["verdict"] = "fail".into());
+    let failed = altered(&|report| {
+        report["verdict"] = "fail".into();
+        report["checks"][0]["outcome"] = "fail".into();
+    });
     said(&failed, 1, &["B ended worse than A: A 1 pass; B 1 fail"]);
     let silent = altered(&|report| {
         let workers = report["workers"].as_array_mut().unwrap();
