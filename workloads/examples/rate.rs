@@ -3,10 +3,13 @@
 //! A second word is the disk that I/O types may overwrite; without it they use files.
 //! `cargo xtask bench` builds it as guest-init is built and sets bare loops beside it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Write as _;
 use std::time::Instant;
-use workloads::{Event, IoPlace, RunOptions, Scenario, Topology, become_supervisor};
+use workloads::{
+    Event, IoPlace, Latency, LatencySummary, RunOptions, Scenario, Topology, become_supervisor,
+};
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let text = std::env::args().nth(1).ok_or("usage: rate SCENARIO [DISK], the first as JSON")?;
@@ -35,7 +38,15 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     if let Some(bad) = reports.iter().find(|report| !report.completed) {
         return Err(format!("worker {} did not complete: {bad:?}", bad.index).into());
     }
+    let kinds: BTreeSet<Latency> =
+        reports.iter().flat_map(|report| report.latency.keys().copied()).collect();
+    let samples = kinds.into_iter().filter_map(|kind| {
+        let of = reports.iter().filter_map(|report| report.latency.get(&kind));
+        Some((kind, LatencySummary::merged(of)?))
+    });
+    let latency: BTreeMap<Latency, LatencySummary> = samples.collect();
     let line = serde_json::json!({
+        "latency": latency,
         "iterations": reports.iter().map(|report| report.iterations).max(),
         "work_units": reports.iter().map(|report| report.work_units).sum::<u64>(),
         "wall_ns": reports.iter().map(|report| report.wall_time_ns).max(),

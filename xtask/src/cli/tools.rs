@@ -1,6 +1,7 @@
 //! The options of `xtask kernel`, `scheduler` and `bench`. Called by `cli`.
 
 use clap::{Args, Subcommand};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
@@ -111,6 +112,16 @@ pub(crate) enum BenchCommand {
         /// Kernel, as for `vm` [default: the first of kernel-configs/kernels.toml].
         #[arg(long, value_name = "SPEC")]
         kernel: Option<String>,
+    },
+    /// What we measure beside other programs: minimum, percentiles and maximum of `timer` and `wake`
+    /// next to loops in C and Debian's cyclictest, in one deterministic guest with two CPUs.
+    Latency {
+        /// Kernel, as for `vm` [default: the first of kernel-configs/kernels.toml].
+        #[arg(long, value_name = "SPEC")]
+        kernel: Option<String>,
+        /// schbench too: the program, which Debian does not have.
+        #[arg(long, value_name = "PATH")]
+        schbench: Option<PathBuf>,
     },
     /// The workload library on this machine against bare loops, in turn, with the bounds it must keep.
     WorkTypes {

@@ -6,6 +6,8 @@ mod guest;
 mod hop_table;
 mod hops;
 mod kernels;
+mod latency;
+mod latency_table;
 mod rivals;
 mod work_types;
 
@@ -36,6 +38,9 @@ pub(crate) fn run(command: &BenchCommand, paths: &Paths) -> Result<u8> {
             kernels::run([kernel, against], *count, paths)
         }
         BenchCommand::Hops { kernel } => hops::run(kernel.as_deref(), paths),
+        BenchCommand::Latency { kernel, schbench } => {
+            latency::run(kernel.as_deref(), schbench.as_deref(), paths)
+        }
         BenchCommand::WorkTypes { count } => work_types::run(*count, paths),
     }
 }

@@ -6,7 +6,7 @@ use super::apt::Apt;
 use super::control::Paragraph;
 use super::siblings::{self, PARTS};
 use super::spec::Suite;
-use super::{Kernel, answers, download, sources, store};
+use super::{Kernel, answers, deb, download, sources, store};
 use crate::disk;
 use crate::error::Refusal;
 use crate::paths::Paths;
@@ -104,6 +104,48 @@ pub(super) fn download_source(
     let into = paths.cache.join("apt").join(suite).join("source");
     let debs = download::download(&apt, &[package.to_owned()], &into, progress)?;
     debs.into_iter().next().with_context(|| disk::unreadable(&into))
+}
+
+/// Files of packages of the suite, each by the beginning of its path there and its name in the folder
+/// that is returned. The mirror is asked once.
+pub(crate) fn files(
+    suite: &str,
+    packages: &[&str],
+    wanted: &[(&str, &str)],
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<PathBuf> {
+    let folder = paths.cache_dir("programs")?.join(suite);
+    let is_whole = || wanted.iter().all(|(_, name)| folder.join(name).is_file());
+    if is_whole() {
+        return Ok(folder);
+    }
+    let (apt, _lock) = open_apt(suite, paths, progress)?;
+    if is_whole() {
+        return Ok(folder);
+    }
+    progress.step(format!("asking the Debian mirror for {}", packages.join(" ")));
+    apt.update()?;
+    let newest = |package: &&str| {
+        let found = apt.show(package)?;
+        let version = found.as_ref().and_then(|found| found.get("Version"));
+        version.map(|version| format!("{package}={version}")).ok_or_else(|| {
+            let message = format!("no package {package} in `debian:{suite}`");
+            anyhow::Error::from(Refusal::host(message, "use a mirror of all of Debian's main"))
+        })
+    };
+    let packages: Vec<String> = packages.iter().map(newest).collect::<Result<_>>()?;
+    let into = paths.cache.join("apt").join(suite).join("programs");
+    let place = |member: &Path| {
+        let is_it = |(path, _): &&(&str, &str)| member.to_string_lossy().starts_with(path);
+        wanted.iter().find(is_it).map(|(_, name)| PathBuf::from(name))
+    };
+    for package in download::download(&apt, &packages, &into, progress)? {
+        deb::unpack(&package, &folder, &place)?;
+    }
+    drop(std::fs::remove_dir_all(&into));
+    anyhow::ensure!(is_whole(), "{} lack one of {wanted:?}", packages.join(" "));
+    Ok(folder)
 }
 
 fn open_apt(suite: &str, paths: &Paths, progress: &Progress) -> Result<(Apt, std::fs::File)> {

@@ -37,6 +37,7 @@ use std::path::PathBuf;
 
 pub(crate) use build::build;
 pub(crate) use cache::{Cached, Choice, list, prune};
+pub(crate) use debian::files;
 pub(crate) use modules::{LoadedModules, Module};
 pub(crate) use needs::{Finding, Has, is_release};
 pub(crate) use spec::{Named, default_spec, named, recipes};

@@ -34,7 +34,8 @@ pub(super) fn libraries(program: &Path) -> Result<Vec<Library>> {
     libraries_with(program, &Folders::of_host())
 }
 
-fn libraries_with(program: &Path, folders: &Folders) -> Result<Vec<Library>> {
+/// With libraries from these folders.
+pub(super) fn libraries_with(program: &Path, folders: &Folders) -> Result<Vec<Library>> {
     let needs = read(program, true)?;
     let Some(interpreter) = &needs.interpreter else {
         return is_static(program, &needs).map(|()| Vec::new());

@@ -51,6 +51,11 @@ pub(crate) struct Library {
 const KINDS: &str =
     "pass the path of a scheduler's program, or a name that `cargo xtask scheduler list` shows";
 
+/// What a program needs to run beside itself, with those of `folder` before those of this host.
+pub(crate) fn libraries(program: &Path, folder: &Path) -> Result<Vec<Library>> {
+    elf::libraries_with(program, &search::Folders::of_host().after(folder))
+}
+
 /// Text with a `/` or a `.` is a path.
 pub(crate) fn resolve(spec: &str, paths: &Paths, progress: &Progress) -> Result<Scheduler> {
     if spec.is_empty() {

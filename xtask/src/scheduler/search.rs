@@ -30,6 +30,12 @@ impl Folders {
         Self(folders)
     }
 
+    /// With `first` searched before them.
+    pub(super) fn after(mut self, first: &Path) -> Self {
+        self.0.insert(0, first.to_path_buf());
+        self
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &PathBuf> {
         self.0.iter()
     }

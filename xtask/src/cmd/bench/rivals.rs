@@ -157,6 +157,11 @@ fn compiled(paths: &Paths, name: &str, options: &[&str], sources: &[&str]) -> Re
     Ok(program)
 }
 
+/// Sleeps and wake-ups with a stamp before and after.
+pub(super) fn latency(paths: &Paths) -> Result<PathBuf> {
+    compiled(paths, "latency", &[], &["latency.c"])
+}
+
 /// What the loop fork_exec executes.
 pub(super) fn nothing(paths: &Paths) -> Result<PathBuf> {
     compiled(paths, "nothing", &["-nostdlib", "-Wl,-n,--build-id=none"], &["nothing.c"])
