@@ -8,8 +8,7 @@ use crate::image::{self, Extra, Image, Packing, Parts};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::qemu::{HostCpu, Icount};
-use crate::run::{BootPlan, Deterministic, Folder, write_file};
+use crate::run::{BootPlan, Folder, write_file};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -32,26 +31,8 @@ impl Bundle {
                 self.unpacked(folder)?
             }
         };
-        let mode = |shift| -> Result<_> {
-            Ok(Deterministic { icount: Icount::of(shift, qemu), host_cpu: HostCpu::choose(paths)? })
-        };
-        Ok(BootPlan {
-            kernel,
-            image,
-            scenario: self.scenario.clone(),
-            resolved: self.resolved.clone(),
-            notes: boot.notes.clone(),
-            via: boot.scenario_via,
-            deterministic: boot.icount_shift.map(mode).transpose()?,
-            cpu_model: boot.cpu_model.clone(),
-            layout: boot.machine.layout()?,
-            disk: boot.disk.clone(),
-            schedulers: boot.schedulers.clone(),
-            // Its words are among the recorded ones.
-            schedule_hash: false,
-            kernel_args: boot.extra_args.clone(),
-            recorded_words: Some(boot.kernel_args.clone()),
-        })
+        let scenario = (self.scenario.clone(), self.resolved.clone());
+        boot.plan((kernel, image), scenario, qemu, paths)
     }
 
     /// Refuses a bundle that has none.
@@ -68,24 +49,9 @@ impl Bundle {
 
     fn unpacked(&self, folder: &Folder) -> Result<(Kernel, Image)> {
         let boot = &self.manifest.boot;
-        let kernel = Kernel {
-            spec: "of the bundle".into(),
-            image: self.unpack(KERNEL, folder)?,
-            release: boot.kernel.release.clone(),
-            version: boot.kernel.version.clone(),
-            sha256: boot.kernel.sha256.clone(),
-            package: boot.kernel.package.clone(),
-            modules: None,
-            symbols: None,
-            config: None,
-        };
-        let image = Image {
-            path: self.unpack(INITRAMFS, folder)?,
-            sha256: boot.initramfs_sha256.clone(),
-            wanted_modules: boot.wanted_modules.clone(),
-            modules: boot.modules.clone(),
-            missing_modules: boot.missing_modules.clone(),
-        };
+        let kernel = boot.kernel_at("of the bundle", self.unpack(KERNEL, folder)?);
+        let initramfs = self.unpack(INITRAMFS, folder)?;
+        let image = boot.image_at(initramfs, boot.initramfs_sha256.clone());
         Ok((kernel, image))
     }
 

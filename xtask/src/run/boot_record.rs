@@ -1,13 +1,17 @@
 //! `boot.json`: what a guest is made of, as typed fields. With its kernel and its initramfs they
-//! are all that it takes to boot it again. Written by `cmd::vm`, packed and read by `bundle`.
+//! are all that it takes to boot it again. Written by `cmd::vm`, packed and read by `bundle`, read by `cmd::compare`.
 
-use super::{BootPlan, ConfigVia, Disk, command_line};
+use super::{BootPlan, ConfigVia, Deterministic, Disk, command_line};
 use crate::files::sha256;
-use crate::qemu::{Accel, DiskFile, Guest, Icount, MachineRecord, arguments};
+use crate::image::Image;
+use crate::kernel::Kernel;
+use crate::paths::Paths;
+use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Icount, MachineRecord, arguments};
 use anyhow::Result;
 use guest_init::proto::Carried;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use workloads::{Plan, Scenario};
 
 /// Everything of a run that reached the guest, but for files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +98,62 @@ impl BootRecord {
 }
 
 impl BootRecord {
+    /// Its kernel, of which the image is at this path now; `spec` says where it is from.
+    pub(crate) fn kernel_at(&self, spec: &str, image: PathBuf) -> Kernel {
+        Kernel {
+            spec: spec.to_owned(),
+            image,
+            release: self.kernel.release.clone(),
+            version: self.kernel.version.clone(),
+            sha256: self.kernel.sha256.clone(),
+            package: self.kernel.package.clone(),
+            modules: None,
+            symbols: None,
+            config: None,
+        }
+    }
+
+    /// Its modules in an initramfs at this path.
+    pub(crate) fn image_at(&self, path: PathBuf, sha256: String) -> Image {
+        Image {
+            path,
+            sha256,
+            wanted_modules: self.wanted_modules.clone(),
+            modules: self.modules.clone(),
+            missing_modules: self.missing_modules.clone(),
+        }
+    }
+
+    /// A run of the guest that this describes, with these files and this scenario.
+    pub(crate) fn plan(
+        &self,
+        (kernel, image): (Kernel, Image),
+        (scenario, resolved): (Scenario, Plan),
+        qemu: &str,
+        paths: &Paths,
+    ) -> Result<BootPlan> {
+        let mode = |shift| -> Result<_> {
+            Ok(Deterministic { icount: Icount::of(shift, qemu), host_cpu: HostCpu::choose(paths)? })
+        };
+        Ok(BootPlan {
+            kernel,
+            image,
+            scenario,
+            resolved,
+            notes: self.notes.clone(),
+            via: self.scenario_via,
+            deterministic: self.icount_shift.map(mode).transpose()?,
+            cpu_model: self.cpu_model.clone(),
+            layout: self.machine.layout()?,
+            disk: self.disk.clone(),
+            schedulers: self.schedulers.clone(),
+            // Its words are among the recorded ones.
+            schedule_hash: false,
+            kernel_args: self.extra_args.clone(),
+            recorded_words: Some(self.kernel_args.clone()),
+        })
+    }
+
     /// The guest that this describes, with the files of a bundle; `scenario` is the text that it
     /// gets.
     pub(crate) fn guest(&self, scenario: &str) -> Result<Guest> {

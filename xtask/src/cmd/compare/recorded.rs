@@ -9,11 +9,11 @@ use crate::image::{self, Image};
 use crate::kernel::Kernel;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::qemu::{self, Accel, AccelChoice, Attempt, Bounds, Decision, HostCpu, Icount, Wish};
+use crate::qemu::{self, Accel, AccelChoice, Attempt, Bounds, Decision, Wish};
 use crate::report::RunReport;
 use crate::run::{
-    BootPlan, BootRecord, CMDLINE_BYTES, ConfigVia, Console, Deterministic, Disk, Folder,
-    HostFacts, Limits, arguments_sha256, command_line, resolved, watch,
+    BootPlan, BootRecord, CMDLINE_BYTES, ConfigVia, Console, Disk, Folder, HostFacts, Limits,
+    arguments_sha256, command_line, resolved, watch,
 };
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -169,26 +169,9 @@ impl Recorded {
         let boot = &self.boot;
         let seed = seed.unwrap_or(self.scenario.seed);
         let scenario = Scenario { seed, ..self.scenario.clone() };
-        let mode = |shift| -> Result<_> {
-            Ok(Deterministic { icount: Icount::of(shift, qemu), host_cpu: HostCpu::choose(paths)? })
-        };
-        Ok(BootPlan {
-            kernel: self.kernel()?,
-            image: self.image(&scenario, paths)?,
-            resolved: self.resolved(&scenario)?,
-            scenario,
-            notes: boot.notes.clone(),
-            via: boot.scenario_via,
-            deterministic: boot.icount_shift.map(mode).transpose()?,
-            cpu_model: boot.cpu_model.clone(),
-            layout: boot.machine.layout()?,
-            disk: boot.disk.clone(),
-            schedulers: boot.schedulers.clone(),
-            // Its words are among the recorded ones.
-            schedule_hash: false,
-            kernel_args: boot.extra_args.clone(),
-            recorded_words: Some(boot.kernel_args.clone()),
-        })
+        let files = (self.kernel()?, self.image(&scenario, paths)?);
+        let resolved = self.resolved(&scenario)?;
+        boot.plan(files, (scenario, resolved), qemu, paths)
     }
 
     /// What the scenario comes to, if it still travels as it did.
@@ -210,18 +193,7 @@ impl Recorded {
     /// Looked at before each run: somebody may build a kernel meanwhile.
     fn kernel(&self) -> Result<Kernel> {
         unchanged(&self.kernel, &self.boot.kernel.sha256)?;
-        let kernel = &self.boot.kernel;
-        Ok(Kernel {
-            spec: "as recorded".into(),
-            image: self.kernel.clone(),
-            release: kernel.release.clone(),
-            version: kernel.version.clone(),
-            sha256: kernel.sha256.clone(),
-            package: kernel.package.clone(),
-            modules: None,
-            symbols: None,
-            config: None,
-        })
+        Ok(self.boot.kernel_at("as recorded", self.kernel.clone()))
     }
 
     fn image(&self, scenario: &Scenario, paths: &Paths) -> Result<Image> {
@@ -234,13 +206,7 @@ impl Recorded {
                 (image.path, image.sha256)
             }
         };
-        Ok(Image {
-            path,
-            sha256,
-            wanted_modules: self.boot.wanted_modules.clone(),
-            modules: self.boot.modules.clone(),
-            missing_modules: self.boot.missing_modules.clone(),
-        })
+        Ok(self.boot.image_at(path, sha256))
     }
 }
 
