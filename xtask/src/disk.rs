@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Of the file's bytes, in lower-case hex.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
@@ -30,13 +30,27 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
 
 /// Of all files below `dir`.
 pub(crate) fn bytes_below(dir: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(dir).with_context(|| unreadable(dir))? {
-        let entry = entry.with_context(|| unreadable(dir))?;
-        let meta = entry.metadata().with_context(|| unreadable(&entry.path()))?;
-        bytes += if meta.is_dir() { bytes_below(&entry.path())? } else { meta.len() };
+    let sizes = files_below(dir)?.into_iter().map(|file| {
+        let meta = file.symlink_metadata().with_context(|| unreadable(&file))?;
+        Ok(meta.len())
+    });
+    sizes.sum()
+}
+
+/// All that is below `dir` and is no folder. Links are not followed: they may lead out of it, or back.
+pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| unreadable(&folder))? {
+            let entry = entry.with_context(|| unreadable(&folder))?;
+            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => folders.push(entry.path()),
+                false => found.push(entry.path()),
+            }
+        }
     }
-    Ok(bytes)
+    Ok(found)
 }
 
 /// A file of the user's that cannot be read.

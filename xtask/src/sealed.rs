@@ -57,10 +57,20 @@ impl Fault {
 /// Lists everything in `dir`, as it is now.
 pub(crate) fn seal(dir: &Path) -> Result<()> {
     let mut seals = BTreeMap::new();
-    for file in files_below(dir)? {
+    // Sources have links that lead back into them.
+    let is_file = |file: &PathBuf| file.symlink_metadata().is_ok_and(|meta| meta.is_file());
+    let files = disk::files_below(dir)?.into_iter().filter(is_file);
+    for file in files.filter(|file| *file != dir.join(LIST)) {
         seals.insert(relative(&file, dir), Seal::of(&file)?);
     }
     write(dir, &seals)
+}
+
+/// Lists everything in `made`, a folder that was put together, and gives it its name.
+pub(crate) fn seal_as(made: &Path, dir: &Path) -> Result<()> {
+    seal(made)?;
+    disk::sync(made)?;
+    std::fs::rename(made, dir).with_context(|| disk::unwritable(dir))
 }
 
 /// Whether every listed file is there with the bytes that it had.
@@ -113,20 +123,25 @@ pub(crate) enum Kept {
     /// It is not there, or nobody knows its hash.
     Absent,
     Damaged,
-    Whole(Vec<u8>),
+    Whole {
+        bytes: Vec<u8>,
+        sha256: String,
+    },
 }
 
-/// Writes a file and its hash beside it.
-pub(crate) fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file and its hash beside it. Gives the hash.
+pub(crate) fn keep(path: &Path, bytes: &[u8]) -> Result<String> {
+    let sha256 = files::sha256(bytes);
     disk::write_whole(path, bytes)?;
-    disk::write_whole(&beside(path), files::sha256(bytes).as_bytes())
+    disk::write_whole(&beside(path), sha256.as_bytes())?;
+    Ok(sha256)
 }
 
 /// The bytes of a file that was kept, if they are the same ones.
 pub(crate) fn kept(path: &Path) -> Kept {
     let Ok(sha256) = std::fs::read_to_string(beside(path)) else { return Kept::Absent };
     let Ok(bytes) = std::fs::read(path) else { return Kept::Absent };
-    if files::sha256(&bytes) == sha256 { Kept::Whole(bytes) } else { Kept::Damaged }
+    if files::sha256(&bytes) == sha256 { Kept::Whole { bytes, sha256 } } else { Kept::Damaged }
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -185,24 +200,6 @@ fn read(dir: &Path) -> Result<Option<BTreeMap<String, Seal>>, Fault> {
     }
     let seals: Option<BTreeMap<_, _>> = lines.lines().map(Seal::parse).collect();
     seals.filter(|seals| !seals.is_empty()).map(Some).ok_or_else(damaged)
-}
-
-fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![dir.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| disk::unreadable(&folder))? {
-            let entry = entry.with_context(|| disk::unreadable(&folder))?;
-            let (path, kind) = (entry.path(), entry.file_type());
-            // Links are not followed: sources have some that lead back into them.
-            if kind.as_ref().is_ok_and(std::fs::FileType::is_dir) {
-                folders.push(path);
-            } else if kind.is_ok_and(|kind| kind.is_file()) && path != dir.join(LIST) {
-                found.push(path);
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn relative(file: &Path, dir: &Path) -> String {
@@ -314,12 +311,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("init");
         assert_eq!(kept(&path), Kept::Absent);
-        keep(&path, b"elf").unwrap();
-        assert_eq!(kept(&path), Kept::Whole(b"elf".to_vec()));
+        let whole = |bytes: &[u8]| {
+            let (bytes, sha256) = (bytes.to_vec(), files::sha256(bytes));
+            Kept::Whole { bytes, sha256 }
+        };
+        assert_eq!(keep(&path, b"elf").unwrap(), files::sha256(b"elf"));
+        assert_eq!(kept(&path), whole(b"elf"));
         std::fs::write(&path, b"elg").unwrap();
         assert_eq!(kept(&path), Kept::Damaged);
         keep(&path, b"").unwrap();
-        assert_eq!(kept(&path), Kept::Whole(Vec::new()));
+        assert_eq!(kept(&path), whole(b""));
         std::fs::write(beside(&path), "").unwrap();
         assert_eq!(kept(&path), Kept::Damaged);
         std::fs::remove_file(beside(&path)).unwrap();

@@ -25,7 +25,7 @@ pub(crate) fn guest_init(paths: &Paths, progress: &Progress) -> Result<PathBuf> 
     let dir = paths.cache_dir("guest-init")?;
     let binary = dir.join(fingerprint(&paths.repo, &SOURCES)?);
     let why = match sealed::kept(&binary) {
-        Kept::Whole(_) => return Ok(binary),
+        Kept::Whole { .. } => return Ok(binary),
         Kept::Absent => "once for each change of its sources",
         Kept::Damaged => "the one in the cache is damaged",
     };

@@ -105,15 +105,10 @@ pub(crate) fn build(
         progress
             .step(format!("image `{}` in the cache is damaged: it is made again", path.display()));
     }
-    let packed = match found {
-        Kept::Whole(packed) => packed,
-        Kept::Absent | Kept::Damaged => {
-            let packed = packing.pack(bytes)?;
-            sealed::keep(&path, &packed)?;
-            packed
-        }
+    let sha256 = match found {
+        Kept::Whole { sha256, .. } => sha256,
+        Kept::Absent | Kept::Damaged => sealed::keep(&path, &packing.pack(bytes)?)?,
     };
-    let sha256 = files::sha256(&packed);
     Ok(Image {
         path,
         sha256,

@@ -63,7 +63,7 @@ impl Config {
 pub(super) fn embedded(path: &Path, sha256: &str, paths: &Paths) -> Result<Option<Config>> {
     let known = paths.cache_dir("configs")?.join(sha256);
     let text = match sealed::kept(&known) {
-        Kept::Whole(text) => String::from_utf8_lossy(&text).into_owned(),
+        Kept::Whole { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
         Kept::Absent | Kept::Damaged => {
             let image = Kind::IMAGE.read(path)?;
             // An image that cannot be unpacked may well boot.

@@ -11,6 +11,7 @@ use crate::disk;
 use crate::error::Refusal;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::sealed;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use workloads::nearest;
@@ -115,13 +116,15 @@ pub(crate) fn files(
     paths: &Paths,
     progress: &Progress,
 ) -> Result<PathBuf> {
-    let folder = paths.cache_dir("programs")?.join(suite);
-    let is_whole = || wanted.iter().all(|(_, name)| folder.join(name).is_file());
-    if is_whole() {
+    let folders = paths.cache_dir("programs")?;
+    let folder = folders.join(suite);
+    let has_all = |dir: &Path| wanted.iter().all(|(_, name)| dir.join(name).is_file());
+    if has_all(&folder) && sealed::check(&folder).is_ok() {
         return Ok(folder);
     }
     let (apt, _lock) = open_apt(suite, paths, progress)?;
-    if is_whole() {
+    // Whoever held the lock may have fetched them.
+    if sealed::is_whole(&folder, "programs", progress)? && has_all(&folder) {
         return Ok(folder);
     }
     progress.step(format!("asking the Debian mirror for {}", packages.join(" ")));
@@ -140,11 +143,15 @@ pub(crate) fn files(
         let is_it = |(path, _): &&(&str, &str)| member.to_string_lossy().starts_with(path);
         wanted.iter().find(is_it).map(|(_, name)| PathBuf::from(name))
     };
+    let made = tempfile::tempdir_in(&folders).with_context(|| disk::unwritable(&folders))?;
     for package in download::download(&apt, &packages, &into, progress)? {
-        deb::unpack(&package, &folder, &place)?;
+        deb::unpack(&package, made.path(), &place)?;
     }
     drop(std::fs::remove_dir_all(&into));
-    anyhow::ensure!(is_whole(), "{} lack one of {wanted:?}", packages.join(" "));
+    anyhow::ensure!(has_all(made.path()), "{} lack one of {wanted:?}", packages.join(" "));
+    drop(std::fs::remove_dir_all(&folder));
+    sealed::seal_as(made.path(), &folder)?;
+    drop(made.keep());
     Ok(folder)
 }
 

@@ -184,23 +184,9 @@ fn built(tree: &Path) -> Result<Vec<PathBuf>> {
 
 /// Every module below `modules`, relative to it and sorted.
 fn walk(modules: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![modules.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder).with_context(|| disk::unreadable(&folder))?;
-        for entry in entries {
-            let entry = entry.with_context(|| disk::unreadable(&folder))?;
-            let path = entry.path();
-            // Links are not followed: `build` and `source` lead out of the folder.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-            } else if is_module(&path)
-                && let Ok(relative) = path.strip_prefix(modules)
-            {
-                found.push(relative.to_path_buf());
-            }
-        }
-    }
+    let files = disk::files_below(modules)?.into_iter().filter(|file| is_module(file));
+    let relative = |file: PathBuf| Some(file.strip_prefix(modules).ok()?.to_path_buf());
+    let mut found: Vec<_> = files.filter_map(relative).collect();
     found.sort();
     Ok(found)
 }

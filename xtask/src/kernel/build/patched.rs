@@ -45,9 +45,7 @@ pub(super) fn patched(
         let tree = temporary.path().join("tree");
         link(&source.dir, &tree)?;
         files.iter().try_for_each(|file| apply(file, &tree))?;
-        sealed::seal(&tree)?;
-        disk::sync(&tree)?;
-        std::fs::rename(&tree, &dir).with_context(|| disk::unwritable(&dir))?;
+        sealed::seal_as(&tree, &dir)?;
     }
     Ok(Source { dir, key, is_fixed: true })
 }

@@ -70,9 +70,7 @@ fn unpacked(package: &str, suite: &str, paths: &Paths, progress: &Progress) -> R
         };
         deb::unpack(&file, temporary.path(), &tarball)?;
         let tree = untar(temporary.path())?;
-        sealed::seal(&tree)?;
-        disk::sync(&tree)?;
-        std::fs::rename(&tree, &dir).with_context(|| disk::unwritable(&dir))?;
+        sealed::seal_as(&tree, &dir)?;
         drop(std::fs::remove_file(&file));
     }
     Ok(Source { dir, key, is_fixed: true })
