@@ -7,7 +7,6 @@ use crate::proto::{Printed, line_sum};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use std::path::Path;
 
 /// CONSOLE_EXT_LOG_MAX: one record is never longer.
 const LONGEST_RECORD: usize = 8192;
@@ -18,7 +17,8 @@ const PREFIX: usize = 32;
 
 /// The log as it is now.
 pub(crate) fn read() -> Printed {
-    let tainted = number("/proc/sys/kernel/tainted");
+    let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted");
+    let tainted = tainted.ok().and_then(|flags| flags.trim().parse().ok());
     // `Y` unless it was configured or told not to.
     let time = std::fs::read_to_string("/sys/module/printk/parameters/time");
     let stamped = time.is_ok_and(|time| time.starts_with('Y'));
@@ -30,10 +30,6 @@ pub(crate) fn read() -> Printed {
         (_, None) => printed.error = Some("the level of the console is not known".into()),
     }
     printed
-}
-
-fn number(path: impl AsRef<Path>) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 fn take_all(log: &OwnedFd, level: u32, printed: &mut Printed) {

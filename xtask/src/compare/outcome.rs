@@ -4,15 +4,13 @@
 use super::finding::{Basis, Comparison};
 use super::gate::{Gate, Standing};
 use super::metric::Key;
+use super::power::CHANCE;
 use super::rank::chance_of_so_low;
 use super::side::Side;
 use crate::error::exit;
 use crate::run::Verdict;
 use serde::Serialize;
 use std::collections::BTreeSet;
-
-/// A metric that runs of A have, and as many runs of B lack as chance makes so seldom, is lost.
-const CHANCE_OF_LOSS: f64 = 0.0025;
 
 /// Why a comparison is no pass, by kind; without any of it, it is one.
 #[derive(Debug, Default, Serialize)]
@@ -112,7 +110,7 @@ fn lacking(a: &Side, b: &Side) -> BTreeSet<Key> {
     let is_lost = |key: &Key| {
         let (ours, others) = (has(a, key), has(b, key));
         let always = ours.iter().all(|has| *has == 1.0);
-        always && (!theirs.contains(key) || chance_of_so_low(&ours, &others) <= CHANCE_OF_LOSS)
+        always && (!theirs.contains(key) || chance_of_so_low(&ours, &others) <= CHANCE)
     };
     if b.runs.is_empty() {
         return BTreeSet::new();
