@@ -198,10 +198,11 @@ impl<'a> Worker<'a> {
     }
 
     /// The gate is open: what passes from `from_ns` on is measured, the wait for a first turn on a
-    /// CPU included.
+    /// CPU included. Whose first turn comes after the warm-up is measured from the end of that.
     pub(crate) fn begin(&mut self, from_ns: u64) {
-        self.counters.forget_the_gate(from_ns);
         self.phase = self.seat.control.phase.load(Relaxed);
+        let from_ns = from_ns.max(slices::began_ns(self.seat.phases, 0));
+        self.counters.forget_the_gate(from_ns);
         self.started_ns = from_ns;
         self.seen_ns = self.started_ns;
         self.cpu_seen = (self.started_ns, clock::thread_cpu_ns());

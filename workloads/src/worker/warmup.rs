@@ -14,6 +14,7 @@ impl Worker<'_> {
     pub(super) fn restart(&mut self, word: u32) {
         let measured_ns = began_ns(self.seat.phases, 0);
         let (now_ns, cpu_ns) = (clock::monotonic_ns(), clock::thread_cpu_ns());
+        let in_block_ns = self.in_block_since(measured_ns);
         let off_cpu_ns = self.off_cpu_since(measured_ns, now_ns);
         let anew = Self {
             begun: true,
@@ -30,8 +31,9 @@ impl Worker<'_> {
             ..Self::new(self.seat, take(&mut self.asked))
         };
         let warmup = replace(self, anew);
-        let waited_ns = self.counters.reach_back(&warmup.counters, off_cpu_ns);
-        self.started_ns = self.started_ns.saturating_sub(waited_ns);
+        let waited_ns = self.counters.reach_back(&warmup.counters, in_block_ns + off_cpu_ns);
+        // Who was frozen or had no quota has not waited by what the kernel counts.
+        self.started_ns = self.started_ns.saturating_sub(waited_ns.max(off_cpu_ns));
         self.seat.slot.iterations.store(0, Relaxed);
         self.seat.slot.work_units.store(0, Relaxed);
         if self.phase != word {
@@ -50,14 +52,17 @@ impl Worker<'_> {
         self.seen_ns.saturating_sub(value_ns) < began_ns(self.seat.phases, 0)
     }
 
-    /// How long the worker may have waited for a CPU from `from_ns` on: in its latest block, or
-    /// since it last looked at the clock.
-    fn off_cpu_since(&self, from_ns: u64, now_ns: u64) -> u64 {
+    /// How much of its latest block, of which a part may be a wait for a CPU, came after `from_ns`.
+    fn in_block_since(&self, from_ns: u64) -> u64 {
         let (blocked_ns, woke_ns) = self.block;
-        let in_block_ns = woke_ns.saturating_sub(blocked_ns.max(from_ns));
+        woke_ns.saturating_sub(blocked_ns.max(from_ns))
+    }
+
+    /// How long the worker was kept from a CPU from `from_ns` on, since it last looked at the clock.
+    fn off_cpu_since(&self, from_ns: u64, now_ns: u64) -> u64 {
         let used_ns = clock::thread_cpu_ns().saturating_sub(self.cpu_seen.1);
         let since_ns = now_ns.saturating_sub(self.seen_ns.max(from_ns));
-        in_block_ns + since_ns.saturating_sub(used_ns)
+        since_ns.saturating_sub(used_ns)
     }
 }
 
@@ -125,6 +130,39 @@ mod tests {
         });
         assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
         assert_eq!(samples, 0);
+    }
+
+    /// The worker stands still without waiting for a CPU by what the kernel counts, as one does whose
+    /// cgroup is frozen or has used up its quota.
+    #[test]
+    fn who_is_held_up_across_the_end_is_measured_from_the_end_on() {
+        let mut wall_ns = 0;
+        let (gap_ns, ..) = kept_across_the_end(|worker| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            worker.next();
+            wall_ns = clock::monotonic_ns() - worker.started_ns;
+        });
+        // Less the CPU time that it used since its last look.
+        assert!(wall_ns >= 15 * MS && gap_ns >= 20 * MS, "{wall_ns} {gap_ns}");
+    }
+
+    #[test]
+    fn whose_first_turn_comes_after_the_end_is_measured_from_the_end_on() {
+        let (control, slots) =
+            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
+        let began = Shared::<Phase>::new(phases(0)).unwrap();
+        let io = IoPlace::default();
+        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
+        let opened_ns = clock::monotonic_ns();
+        began[0].began_ns.store(opened_ns + 2 * MS, Relaxed);
+        control[0].phase.fetch_add(RESTART, Relaxed);
+        while clock::monotonic_ns() < opened_ns + 5 * MS {}
+        worker.begin(opened_ns);
+        worker.next();
+        assert_eq!(worker.started_ns, opened_ns + 2 * MS);
+        let passed_ns = clock::monotonic_ns() - worker.started_ns;
+        let gap_ns = worker.whole_and_parts().1.wall_ns;
+        assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
     }
 
     #[test]

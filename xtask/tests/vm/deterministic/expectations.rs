@@ -66,6 +66,11 @@ fn knobs_turned_behind_the_runs_back_are_found() {
     let report = run(&[victim], "freeze-victim", "");
     assert_failed(&report, &["progress"]);
     assert_eq!(check(&report, "progress")["workers"], serde_json::json!([1, 2]));
+    // Whenever in the warm-up it was frozen, the measured part is the time that it had.
+    for worker in &report["workers"].as_array().unwrap()[1..] {
+        let wall_ms = worker["wall_time_ns"].as_u64().unwrap() / 1_000_000;
+        assert!((595..=650).contains(&wall_ms), "{worker}");
+    }
 }
 
 #[test]
