@@ -15,8 +15,14 @@ const LONGEST_RECORD: usize = 8192;
 const SURELY_PRINTED: usize = 900;
 const PREFIX: usize = 32;
 
+/// A message without an end of line could go on, and until the next one neither we nor the console see it
+/// (`prb_commit`). This one is of the lowest level, which consoles do not show.
+const NEXT: &str = "<7>schedlab: the run is over\n";
+
 /// The log as it is now.
 pub(crate) fn read() -> Printed {
+    // Refused, the log is only less whole.
+    let _ = std::fs::write("/dev/kmsg", NEXT);
     let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted");
     let tainted = tainted.ok().and_then(|flags| flags.trim().parse().ok());
     // `Y` unless it was configured or told not to.
