@@ -42,11 +42,9 @@ impl Worker<'_> {
 #[cfg(test)]
 mod tests {
     use crate::clock;
-    use crate::handle::IoPlace;
-    use crate::settings::Asked;
-    use crate::sys::shared::{Control, Phase, Shared, Slot};
-    use crate::worker::slices::tests::alone;
-    use crate::worker::{Gap, Worker, phase_of_ops, phases};
+    use crate::sys::shared::Control;
+    use crate::worker::slices;
+    use crate::worker::{Gap, Worker, phase_of_ops};
     use std::sync::atomic::Ordering::Relaxed;
 
     const MS: u64 = 1_000_000;
@@ -57,14 +55,11 @@ mod tests {
     }
 
     fn with_worker(test: impl FnOnce(&mut Worker<'_>, &Control)) {
-        let (control, slots) =
-            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
-        let began = Shared::<Phase>::new(phases(1)).unwrap();
-        let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
-        worker.begin(clock::monotonic_ns());
-        worker.next();
-        test(&mut worker, &control[0]);
+        slices::tests::with_worker(1, |worker, control, _| {
+            worker.begin(clock::monotonic_ns());
+            worker.next();
+            test(worker, control);
+        });
     }
 
     #[test]

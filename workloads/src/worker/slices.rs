@@ -193,27 +193,29 @@ pub(super) mod tests {
     use crate::sys::shared::{Control, Shared, Slot};
     use crate::worker::Seat;
 
-    /// The seat of an only worker.
-    pub(in crate::worker) fn alone<'a>(
-        control: &'a Control,
-        slot: &'a Slot,
-        phases: &'a [Phase],
-        io: &'a IoPlace,
-    ) -> Seat<'a> {
-        Seat {
-            control,
-            slot,
-            phases,
+    /// An only worker that has not begun yet, in a run of so many steps, with what its parent writes.
+    pub(in crate::worker) fn with_worker<R>(
+        steps: usize,
+        test: impl FnOnce(&mut Worker<'_>, &Control, &[Phase]) -> R,
+    ) -> R {
+        let (control, slots) =
+            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
+        let began = Shared::<Phase>::new(phases(steps)).unwrap();
+        let seat = Seat {
+            control: &control[0],
+            slot: &slots[0],
+            phases: &began,
             index: 0,
             position: 0,
             lines: &[],
             pipes: &[],
             events: None,
-            io,
+            io: &IoPlace::default(),
             one_process: false,
             limit: u64::MAX,
             seed: 0,
-        }
+        };
+        test(&mut Worker::new(seat, Asked::default()), &control[0], &began)
     }
 
     const MS: u64 = 1_000_000;
@@ -226,29 +228,26 @@ pub(super) mod tests {
         before: impl FnOnce(&mut Worker<'_>),
         looks: impl FnOnce(&mut Worker<'_>, u64) -> u64,
     ) -> (u64, Vec<u64>, u64) {
-        let (control, slots) =
-            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
-        let began = Shared::<Phase>::new(phases(2)).unwrap();
-        let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
-        let held = |step| phase_of_ops(step) + 1;
-        control[0].phase.store(held(0).try_into().unwrap(), Relaxed);
-        worker.begin(clock::monotonic_ns());
-        worker.next();
-        // What this test itself has waited for a CPU so far is none of it.
-        (worker.gap, worker.longest) = (Gap::default(), Gap::default());
-        before(&mut worker);
-        worker.seen_ns = clock::monotonic_ns();
-        let seen_ns = worker.seen_ns;
-        for (phase, after_ms) in [(phase_of_ops(1), begins_ms - 1), (held(1), begins_ms)] {
-            began[phase].began_ns.store(seen_ns + after_ms * MS, Relaxed);
-        }
-        control[0].phase.store(held(1).try_into().unwrap(), Relaxed);
-        while clock::monotonic_ns() < seen_ns + 5 * MS {}
-        looks(&mut worker, seen_ns);
-        let (_, whole, _, steps) = worker.whole_and_parts();
-        let gaps = steps.iter().filter_map(|step| step.max_gap_ns).collect();
-        (whole.wall_ns, gaps, clock::monotonic_ns() - seen_ns)
+        with_worker(2, |worker, control, began| {
+            let held = |step| phase_of_ops(step) + 1;
+            control.phase.store(held(0).try_into().unwrap(), Relaxed);
+            worker.begin(clock::monotonic_ns());
+            worker.next();
+            // What this test itself has waited for a CPU so far is none of it.
+            (worker.gap, worker.longest) = (Gap::default(), Gap::default());
+            before(worker);
+            worker.seen_ns = clock::monotonic_ns();
+            let seen_ns = worker.seen_ns;
+            for (phase, after_ms) in [(phase_of_ops(1), begins_ms - 1), (held(1), begins_ms)] {
+                began[phase].began_ns.store(seen_ns + after_ms * MS, Relaxed);
+            }
+            control.phase.store(held(1).try_into().unwrap(), Relaxed);
+            while clock::monotonic_ns() < seen_ns + 5 * MS {}
+            looks(worker, seen_ns);
+            let (_, whole, _, steps) = worker.whole_and_parts();
+            let gaps = steps.iter().filter_map(|step| step.max_gap_ns).collect();
+            (whole.wall_ns, gaps, clock::monotonic_ns() - seen_ns)
+        })
     }
 
     #[test]

@@ -69,12 +69,9 @@ impl Worker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handle::IoPlace;
     use crate::report::Latency;
-    use crate::settings::Asked;
-    use crate::sys::shared::{Control, Phase, Shared, Slot};
-    use crate::worker::slices::tests::alone;
-    use crate::worker::{RESTART, phases};
+    use crate::worker::RESTART;
+    use crate::worker::slices::tests::with_worker;
 
     const MS: u64 = 1_000_000;
 
@@ -82,20 +79,21 @@ mod tests {
     /// from 2 ms before the end of the warm-up to 3 ms after it, and the time from that end to the
     /// last of all looks; `looks` is how it comes to know.
     fn kept_across_the_end(looks: impl FnOnce(&mut Worker<'_>)) -> (u64, u64, u64) {
-        let (control, slots) =
-            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
-        let began = Shared::<Phase>::new(phases(0)).unwrap();
-        let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
-        worker.begin(clock::monotonic_ns());
-        worker.next();
-        let seen_ns = worker.stamp();
-        began[0].began_ns.store(seen_ns + 2 * MS, Relaxed);
-        control[0].phase.fetch_add(RESTART, Relaxed);
-        while clock::monotonic_ns() < seen_ns + 5 * MS {}
-        looks(&mut worker);
-        let iterations = worker.iterations;
-        (worker.whole_and_parts().1.wall_ns, iterations, clock::monotonic_ns() - seen_ns - 2 * MS)
+        with_worker(0, |worker, control, began| {
+            worker.begin(clock::monotonic_ns());
+            worker.next();
+            let seen_ns = worker.stamp();
+            began[0].began_ns.store(seen_ns + 2 * MS, Relaxed);
+            control.phase.fetch_add(RESTART, Relaxed);
+            while clock::monotonic_ns() < seen_ns + 5 * MS {}
+            looks(worker);
+            let iterations = worker.iterations;
+            (
+                worker.whole_and_parts().1.wall_ns,
+                iterations,
+                clock::monotonic_ns() - seen_ns - 2 * MS,
+            )
+        })
     }
 
     #[test]
@@ -148,21 +146,18 @@ mod tests {
 
     #[test]
     fn whose_first_turn_comes_after_the_end_is_measured_from_the_end_on() {
-        let (control, slots) =
-            (Shared::<Control>::new(1).unwrap(), Shared::<Slot>::new(1).unwrap());
-        let began = Shared::<Phase>::new(phases(0)).unwrap();
-        let io = IoPlace::default();
-        let mut worker = Worker::new(alone(&control[0], &slots[0], &began, &io), Asked::default());
-        let opened_ns = clock::monotonic_ns();
-        began[0].began_ns.store(opened_ns + 2 * MS, Relaxed);
-        control[0].phase.fetch_add(RESTART, Relaxed);
-        while clock::monotonic_ns() < opened_ns + 5 * MS {}
-        worker.begin(opened_ns);
-        worker.next();
-        assert_eq!(worker.started_ns, opened_ns + 2 * MS);
-        let passed_ns = clock::monotonic_ns() - worker.started_ns;
-        let gap_ns = worker.whole_and_parts().1.wall_ns;
-        assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
+        with_worker(0, |worker, control, began| {
+            let opened_ns = clock::monotonic_ns();
+            began[0].began_ns.store(opened_ns + 2 * MS, Relaxed);
+            control.phase.fetch_add(RESTART, Relaxed);
+            while clock::monotonic_ns() < opened_ns + 5 * MS {}
+            worker.begin(opened_ns);
+            worker.next();
+            assert_eq!(worker.started_ns, opened_ns + 2 * MS);
+            let passed_ns = clock::monotonic_ns() - worker.started_ns;
+            let gap_ns = worker.whole_and_parts().1.wall_ns;
+            assert!((3 * MS..=passed_ns).contains(&gap_ns), "{gap_ns}");
+        });
     }
 
     #[test]
