@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod scheduler;
 mod sealed;
+mod sparse;
 mod sys;
 
 use clap::Parser as _;
