@@ -6,7 +6,7 @@ use rustix::param::page_size;
 use std::path::Path;
 
 /// The first frame.
-pub(crate) fn hello(started_ns: u64) -> Hello {
+pub(crate) fn hello(started_ns: u64, stop: Option<Result<(), String>>) -> Hello {
     let uname = rustix::system::uname();
     let version = uname.version().to_string_lossy().into_owned();
     let siblings = list(&format!("{CPUS}/cpu0/topology/thread_siblings_list")).len();
@@ -27,6 +27,7 @@ pub(crate) fn hello(started_ns: u64) -> Hello {
         hypervisor: workloads::hypervisor(),
         version,
         started_ns,
+        stop,
     }
 }
 

@@ -22,8 +22,10 @@ mod loglevel;
 mod modules;
 mod mounts;
 mod null_blk;
+mod order;
 mod source;
 mod storage;
+mod sys;
 
 mod facts;
 mod port;

@@ -1,9 +1,11 @@
 //! What crosses the serial line, in one place with one version. Written by the guest, read by
 //! the host; [`crate::frame`] carries it.
 
+mod order;
 mod printed;
 mod scheduler;
 
+pub use order::{ORDER_BLOCK, ORDER_FILE, Order};
 pub use printed::{Printed, line_sum};
 pub use scheduler::{
     Carried, EndedBy, ExitKind, OutputLine, SchedulerExit, SchedulerLife, SchedulerOutput,
@@ -19,6 +21,10 @@ pub const VERSION: u32 = 2;
 pub mod args {
     /// The scenario, base64 without padding.
     pub const SCENARIO: &str = "schedlab.scenario=";
+    /// How PID 1 comes to its scenario, where that is not on a disk or in the image: the value below.
+    pub const CONFIG: &str = "schedlab.config=";
+    /// From QEMU, once it has stopped the machine.
+    pub const CONFIG_FW_CFG: &str = "fw_cfg";
     /// What is attached as the workload's disk: one of the values below.
     pub const DISK: &str = "schedlab.disk=";
     /// A raw disk that the workload may overwrite.
@@ -68,13 +74,15 @@ pub mod programs {
     pub const MARK: &str = "schedlab.program=";
 }
 
-/// One message. The stream is hello, plan, any number of the middle ones, the record, a report
+/// One message. The stream is hello, waiting where the machine stops, plan, any number of the middle ones, the record, a report
 /// per worker, each scheduler with what they wrote, what the kernel logged, end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
     /// PID 1 runs.
     Hello(Hello),
+    /// The machine stops at the next thing that PID 1 does, and goes on with an order.
+    Waiting {},
     /// The workload is about to start.
     Plan(Box<Plan>),
     /// The run has come this far.
@@ -158,6 +166,10 @@ pub struct Hello {
     pub hypervisor: Option<String>,
     /// CLOCK_MONOTONIC when PID 1 began.
     pub started_ns: u64,
+    /// Whether PID 1 can stop the machine before it knows its scenario, or why it cannot; none if it was not
+    /// asked to, or is of an older schedlab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Result<(), String>>,
 }
 
 /// A NUMA node as the kernel shows it.
@@ -181,7 +193,7 @@ pub struct Plan {
     pub workers: usize,
     /// The scenario with every default filled in.
     pub scenario: Scenario,
-    /// `cmdline`, `disk`, `initramfs` or `file system`.
+    /// `fw_cfg`, `cmdline`, `disk`, `initramfs` or `file system`.
     pub source: String,
     /// Where the I/O types work: `/dev/vda` or a folder.
     pub io: String,

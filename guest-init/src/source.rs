@@ -1,5 +1,6 @@
 //! Where the scenario comes from: the first that is there of the kernel command line, a virtio
-//! disk, a file in the initramfs, a file on the workload's disk. Called by `supervise`.
+//! disk, a file in the initramfs, a file on the workload's disk. A guest that stops first has it by
+//! `order`. Called by `supervise`.
 
 use crate::proto::{args, initramfs, serial};
 use crate::storage::{Disk, argument, by_serial};
@@ -11,8 +12,12 @@ use workloads::Scenario;
 /// The text of the scenario and the name of its source.
 pub(crate) fn find(cmdline: &str, disk: Option<&Disk>) -> Result<(Scenario, &'static str)> {
     let (text, source) = read(cmdline, disk)?;
+    parse(&text, source)
+}
+
+pub(crate) fn parse(text: &str, source: &'static str) -> Result<(Scenario, &'static str)> {
     let scenario =
-        Scenario::parse_again(&text).with_context(|| format!("scenario from {source}"))?;
+        Scenario::parse_again(text).with_context(|| format!("scenario from {source}"))?;
     Ok((scenario, source))
 }
 

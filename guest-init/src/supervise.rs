@@ -7,7 +7,7 @@ use crate::proto::{Message, Plan, args};
 use crate::scheduler::{Keeper, Scribe};
 use crate::storage::{Disk, argument};
 use crate::wait::wait_readable;
-use crate::{facts, loglevel, modules, runner, scheduler, source};
+use crate::{facts, loglevel, modules, order, runner, scheduler, source};
 use anyhow::{Context as _, Result, bail};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -29,7 +29,10 @@ const STAGE: &str = r#"{"kind":"stage","#;
 
 /// Runs the guest's one scenario. An error is one that the runner could not report itself.
 pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Result<()> {
-    port.send(&Message::Hello(facts::hello(started_ns)));
+    let cmdline = std::fs::read_to_string("/proc/cmdline").context("read(/proc/cmdline) failed")?;
+    let stops = argument(&cmdline, args::CONFIG) == Some(args::CONFIG_FW_CFG);
+    let able = stops.then(|| order::cannot_stop().map_or(Ok(()), Err));
+    port.send(&Message::Hello(facts::hello(started_ns, able)));
     let note =
         |port: &mut Port, text: String| port.send(&Message::Note { at_ns: monotonic_ns(), text });
     notes.into_iter().chain(loglevel::let_complaints_through()).for_each(|text| note(port, text));
@@ -38,10 +41,13 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     }
     let loaded = modules::load_all();
     loaded.refused.into_iter().for_each(|text| note(port, text));
-    let cmdline = std::fs::read_to_string("/proc/cmdline").context("read(/proc/cmdline) failed")?;
     let (disk, remark) = Disk::bring_up(&cmdline);
     remark.into_iter().for_each(|text| note(port, text));
-    let (scenario, source) = source::find(&cmdline, disk.as_ref())?;
+    let by_order = stops.then(|| order::wait_for(port)).transpose()?;
+    let (scenario, source) = match &by_order {
+        Some((_, text)) => source::parse(text, "fw_cfg")?,
+        None => source::find(&cmdline, disk.as_ref())?,
+    };
     let io = disk.as_ref().map_or_else(|| IoPlace::Dir("/tmp".into()), Disk::io_place);
     let (IoPlace::Device(place) | IoPlace::Dir(place)) = &io;
     let topology = Topology::read().map_err(anyhow::Error::msg)?;
@@ -54,7 +60,10 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
         modules: loaded.names,
     })));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
-    let schedule_hash = argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH);
+    let schedule_hash = match &by_order {
+        Some((order, _)) => order.schedule_hash,
+        None => argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH),
+    };
     let (cgroups, cpu_time) = (cgroup_root().ok(), Some(CPU_TIME.into()));
     let tick = beat(&cmdline)?;
     let options = RunOptions { io, cgroups, cpu_time, schedule_hash, tick };

@@ -8,7 +8,9 @@ mod tools;
 
 pub(crate) use bundle::{BundleCommand, BundleRunArgs};
 pub(crate) use matrix::{MatrixArgs, MatrixCommand, MatrixMergeArgs, ViewArgs};
-pub(crate) use tools::{BenchCommand, KernelCommand, KernelTypesArgs, SchedulerCommand};
+pub(crate) use tools::{
+    BenchCommand, CacheCommand, KernelCommand, KernelTypesArgs, SchedulerCommand,
+};
 
 use crate::cmd::compare::Repeat;
 use crate::compare::Gate;
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     Scheduler(SchedulerCommand),
     /// Show what there is to choose from: work types, kernels, machines, scenarios.
     List(ListArgs),
+    /// Snapshots of deterministic guests in the cache: show them, check them, remove some.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Make what is in docs/ anew from the code: the page on work types, the JSON Schemas.
     Docs(DocsArgs),
     /// Every check that CI makes, in order.
@@ -105,6 +110,13 @@ pub(crate) struct VmArgs {
     /// they are not; of others there is a summary. Each has a folder below --out.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
+    /// Boot a deterministic guest anew, though there may be a snapshot of it at its stop. The bytes
+    /// are the same.
+    #[arg(long, requires = "deterministic")]
+    pub(crate) cold: bool,
+    /// Whether the caller compares runs by itself.
+    #[arg(skip)]
+    pub(crate) unchecked: bool,
     /// How the scenario gets into the guest.
     #[arg(long, value_enum, default_value_t = ConfigVia::Auto)]
     pub(crate) config_via: ConfigVia,

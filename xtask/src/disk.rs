@@ -79,6 +79,20 @@ pub(crate) fn lock(path: &Path, progress: &Progress) -> Result<File> {
     Ok(file)
 }
 
+/// Holds the lock file at `path` together with others that do so.
+pub(crate) fn lock_shared(path: &Path, progress: &Progress) -> Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.with_context(|| unwritable(path))?;
+    if file.try_lock_shared().is_err() {
+        progress.step(format!("waiting for another schedlab to release `{}`", path.display()));
+        file.lock_shared().with_context(|| {
+            let message = format!("lock(`{}`) failed", path.display());
+            Refusal::host(message, "set SCHEDLAB_CACHE to a folder on a local disk")
+        })?;
+    }
+    Ok(file)
+}
+
 /// Sees to it that what is in `dir` is on the disk before a name for it is.
 pub(crate) fn sync(dir: &Path) -> Result<()> {
     let folder = File::open(dir).with_context(|| unwritable(dir))?;

@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod scheduler;
 mod sealed;
+mod snapshot;
 mod sparse;
 mod sys;
 
@@ -68,6 +69,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Kernel(command) => cmd::kernel::run(&command, &paths()?),
         Command::Scheduler(command) => cmd::scheduler::run(&command, &paths()?),
         Command::List(args) => cmd::list::run(&args, &paths()?),
+        Command::Cache(command) => cmd::cache::run(&command, &paths()?),
         Command::Docs(args) => cmd::docs::run(&args, &paths()?),
         Command::Ci(args) => cmd::ci::run(&args, &paths()?),
         Command::Bench(command) => cmd::bench::run(&command, &paths()?),

@@ -98,6 +98,19 @@ pub(crate) fn check(dir: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether every listed file has the bytes that it had, all of them read anew.
+pub(crate) fn check_all(dir: &Path) -> Result<(), Fault> {
+    let Some(seals) = read(dir)? else { return Err(Fault::Unsealed) };
+    let is_whole = |(name, seal): &(&String, &Seal)| {
+        Seal::of(&dir.join(name)).is_ok_and(|now| now.is_of(seal))
+    };
+    let damaged: Vec<_> = seals.iter().filter(|pair| !is_whole(pair)).collect();
+    match damaged.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::Damaged(damaged.into_iter().map(|(name, _)| name.clone()).collect())),
+    }
+}
+
 /// Whether a folder of `what` is there and may be used; one that is damaged is removed, which is
 /// said. One without a list gets it.
 pub(crate) fn is_whole(dir: &Path, what: &str, progress: &Progress) -> Result<bool> {

@@ -3,9 +3,11 @@
 #![expect(unsafe_code, reason = "code between fork and exec, one libc call; safe signatures out")]
 
 use crate::qemu::Confinement;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -18,14 +20,20 @@ pub(crate) struct Place {
 }
 
 /// The program is killed when the thread that starts it ends, however it ends; it runs in `place`
-/// and under `confinement`, if these are given.
-pub(crate) fn die_with_parent(
-    command: &mut Command,
+/// and under `confinement`, if these are given. It has `inherits` open, which must be open until it has started.
+pub(crate) fn die_with_parent<'a>(
+    command: &'a mut Command,
     place: Option<Place>,
     confinement: Option<Confinement>,
-) -> &mut Command {
+    inherits: &[BorrowedFd<'_>],
+) -> &'a mut Command {
+    let inherits: Vec<_> = inherits.iter().map(AsRawFd::as_raw_fd).collect();
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
+        for number in &inherits {
+            // SAFETY: the child has all that was open as it was started; one that is closed by then is refused.
+            fcntl_setfd(unsafe { BorrowedFd::borrow_raw(*number) }, FdFlags::empty())?;
+        }
         if let Some(place) = place {
             sched_setaffinity(None, &place.cpus)?;
             if place.main_first {

@@ -13,6 +13,7 @@ const LONGEST_TEXT: usize = 1_000;
 const LONGEST_NOTE: usize = 64 << 10;
 const LONGEST_LIST: usize = 1_000;
 const LARGEST_ICOUNT_SHIFT: u8 = 10;
+const LONGEST_PHASE_NS: u64 = 1_000_000_000;
 const LARGEST_MEMORY_MIB: u64 = 1 << 20;
 /// A guest may fill it.
 const LARGEST_SCRATCH: u64 = 16 << 30;
@@ -70,6 +71,7 @@ fn check_identity(boot: &BootRecord) -> Result<()> {
     hash("kernel", &boot.kernel.sha256)?;
     hash("initramfs_sha256", &boot.initramfs_sha256)?;
     hash("arguments_sha256", &boot.arguments_sha256)?;
+    boot.snapshot.as_ref().map_or(Ok(()), |identity| hash("snapshot", identity))?;
     list("notes", boot.notes.iter().map(String::as_str))?;
     list("allow_splat", boot.allow_splat.iter().map(String::as_str))?;
     for pattern in &boot.allow_splat {
@@ -115,6 +117,14 @@ fn check_machine(boot: &BootRecord) -> Result<()> {
         let is_alone = !matches!(boot.disk, Disk::Scratch { .. });
         ensure(is_alone && boot.scenario_via != ConfigVia::Disk, || {
             "a deterministic guest has a disk of the host".into()
+        })?;
+    }
+    ensure(boot.order.is_some() == (boot.scenario_via == ConfigVia::FwCfg), || {
+        "`order` is there, and `scenario_via` is not fw-cfg, or the other way round".into()
+    })?;
+    if let Some(order) = &boot.order {
+        ensure(boot.icount_shift.is_some() && order.phase_ns <= LONGEST_PHASE_NS, || {
+            "`order` is not one of a deterministic guest".into()
         })?;
     }
     ensure(boot.scenario_via != ConfigVia::Auto, || "`scenario_via` is undecided".into())?;

@@ -3,8 +3,9 @@
 
 use super::manifest::Manifest;
 use super::member::{CONSOLE, FRAMES};
-use crate::qemu::{Guest, arguments};
+use crate::qemu::{Guest, arguments, begin_anew};
 use crate::run::{Disk, shell_word};
+use guest_init::proto::{ORDER_BLOCK, Order};
 
 const HEAD: &str = r#"#!/bin/sh
 # Replays the run of this folder with QEMU alone and compares what the guest writes with what was
@@ -81,14 +82,50 @@ pub(super) fn write(manifest: &Manifest, guest: &Guest) -> String {
         shell_word(&format!("recorded with QEMU {}; here:", manifest.boot.qemu))
     ));
     text.push_str("qemu-system-x86_64 --version | head -n 1\n");
-    // Silence the control channel, which nobody uses here.
+    text.push_str(&manifest.boot.order.map(|order| order_file(&order)).unwrap_or_default());
     text.push_str("$pin qemu-system-x86_64 \\\n");
     for word in lines(arguments(guest)) {
         text.push_str(&format!("    {word} \\\n"));
     }
-    text.push_str("    </dev/null >monitor.log\n");
+    text.push_str(&match (&manifest.boot.order, guest.icount) {
+        (Some(_), Some(icount)) => past_the_stop(&begin_anew(guest.layout.cpus(), icount.turns)),
+        // Silence the control channel, which nobody uses here.
+        _ => "    </dev/null >monitor.log\n".to_owned(),
+    });
     text.push_str(&ending(manifest));
     text
+}
+
+/// Makes the file that the guest reads after its stop.
+fn order_file(order: &Order) -> String {
+    let first = serde_json::to_string(order).unwrap_or_default();
+    format!(
+        r#"{{ echo {}; cat ../scenario.json; }} >order
+bytes=$(wc -c <order)
+dd if=/dev/zero bs=1 count=$(({ORDER_BLOCK} - bytes % {ORDER_BLOCK})) >>order 2>/dev/null
+mkfifo control
+"#,
+        shell_word(&first)
+    )
+}
+
+/// Waits until the guest stands before its scenario, and lets it go on.
+fn past_the_stop(before: &[String]) -> String {
+    let lines = before.iter().map(|line| format!("{line}\\n")).collect::<String>();
+    format!(
+        r#"    <control >monitor.log &
+qemu=$!
+exec 3>control
+until grep -q '"kind":"waiting"' frames.log 2>/dev/null || ! kill -0 $qemu 2>/dev/null; do sleep 1; done
+until grep -q 'paused (guest-panicked)' monitor.log || ! kill -0 $qemu 2>/dev/null; do
+    echo 'info status' >&3
+    sleep 1
+done
+printf '{lines}cont\n' >&3
+wait $qemu
+exec 3>&-
+"#
+    )
 }
 
 /// An option and its value a line.

@@ -81,6 +81,20 @@ pub(crate) enum SchedulerCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show them: kernel, QEMU, size, how often each was used.
+    List,
+    /// Read all of them anew. What is damaged is removed, and exits with 1.
+    Verify,
+    /// Remove those that were not used for longest. Runs that want them make them again.
+    Prune {
+        /// How many MiB of them stay.
+        #[arg(long, value_name = "MIB", default_value_t = 0)]
+        keep_mib: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Boot the default kernel many times in the default mode and count lost guests.
     Boots {

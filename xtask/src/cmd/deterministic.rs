@@ -3,9 +3,12 @@
 
 use crate::cli::VmArgs;
 use crate::error::Refusal;
+use crate::kernel::Kernel;
+use crate::progress::Progress;
 use crate::qemu::{AccelChoice, Decision};
 use crate::run::{ConfigVia, Disk};
 use anyhow::Result;
+use guest_init::proto::Order;
 
 const MIB: u64 = 1 << 20;
 
@@ -54,6 +57,42 @@ pub(super) fn disk(asked: &Disk) -> Disk {
         Disk::Scratch { bytes } => Disk::Memory { mib: bytes / MIB },
         other => other.clone(),
     }
+}
+
+/// What a guest is told after its stop. Its boot does not depend on the seed, so that the seed says how far into
+/// the time between two ticks the run begins.
+pub(super) fn order(via: ConfigVia, seed: u64, schedule_hash: bool) -> Option<Order> {
+    /// A tick of a kernel with 250 Hz.
+    const TICK_NS: u64 = 4_000_000;
+    let order = Order { phase_ns: scrambled(seed) % TICK_NS, schedule_hash };
+    (via == ConfigVia::FwCfg).then_some(order)
+}
+
+/// Whether a guest with this kernel can stop before it knows its scenario, as far as is known before a boot. Says
+/// why it cannot.
+pub(super) fn stops(kernel: &Kernel, kernel_args: &[String], progress: &Progress) -> bool {
+    let why = cannot_stop(kernel, kernel_args);
+    if let Some(why) = &why {
+        progress.step(format!("each run of this guest begins with a boot: {why}"));
+    }
+    why.is_none()
+}
+
+fn cannot_stop(kernel: &Kernel, kernel_args: &[String]) -> Option<String> {
+    const PORTS: &str = "CONFIG_X86_IOPL_IOPERM";
+    let locked = kernel_args.iter().find(|word| word.starts_with("lockdown="));
+    if let Some(word) = locked {
+        return Some(format!("`{word}` keeps PID 1 from I/O ports"));
+    }
+    kernel.lacks(PORTS).then(|| format!("its kernel has no {PORTS}"))
+}
+
+/// Neighbours among seeds are none among these (the finalizer of `SplitMix64`).
+fn scrambled(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// KVM has no part in this.

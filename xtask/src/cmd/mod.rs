@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod bundle;
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod ci;
 pub(crate) mod compare;

@@ -36,7 +36,9 @@ fn run_all(args: &VmArgs, folder: &Path, paths: &Paths) -> Result<Vec<(u32, RunR
     let one = |number: &u32| {
         let out = folder.join(number.to_string());
         let retry_kvm = args.retry_kvm && *number == 1;
-        let args = VmArgs { out: Some(out), retry_kvm, ..args.clone() };
+        // The first boots, so that the others are compared with it.
+        let cold = args.cold || args.deterministic && *number == 1;
+        let args = VmArgs { out: Some(out), retry_kvm, cold, unchecked: true, ..args.clone() };
         let quiet = Progress::silent();
         let progress = if jobs == 1 { &progress } else { &quiet };
         run_once(&args, paths, progress).and_then(|(report, _)| cleaned(&report))

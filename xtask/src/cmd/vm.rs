@@ -11,6 +11,7 @@ use super::input::{self, Input};
 use super::kernel::refuse_unfit;
 use super::repeat;
 use crate::cli::VmArgs;
+use crate::error::Refusal;
 use crate::files::Kind;
 use crate::image::{self, Extra, Packing, Parts};
 use crate::kernel::{self, Kernel};
@@ -22,9 +23,9 @@ use crate::qemu::{
 };
 use crate::report::{RunReport, implausible, print_run};
 use crate::run::{
-    Arguments, BootPlan, DISK_DRIVER, Deterministic, Folder, HostFacts, Observed, Timings, Verdict,
-    choose_via, conclude, doubt, doubt_verdict, judge_console, judge_schedulers, kernel_image,
-    write_scheduler_files,
+    Arguments, BootPlan, Compared, DISK_DRIVER, Deterministic, Folder, HostFacts, Observed,
+    Timings, Verdict, broken_promise, choose_via, compare_runs, conclude, doubt, doubt_verdict,
+    judge_console, judge_schedulers, kernel_image, remove_folder, write_scheduler_files,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -124,8 +125,40 @@ pub(super) fn run_prepared(
     let decision = decide(args, plan, qemu, paths)?;
     let mut facts = host_facts(plan, qemu, &decision);
     let (attempt, seen) = boot::boot(args, plan, decision, &folder, &mut facts, (paths, progress))?;
+    let is_sample = seen.is_sample && !args.unchecked && seen.stop.is_guests_own();
     let report = finish(plan, &attempt, facts, seen, &folder, progress)?;
+    if is_sample {
+        compare_with_boot(args, plan, qemu, &folder, (paths, progress))?;
+    }
     Ok((report, folder))
+}
+
+/// Runs the same once more from the boot on. Other bytes are a broken promise, and both runs are kept.
+fn compare_with_boot(
+    args: &VmArgs,
+    plan: &BootPlan,
+    qemu: &str,
+    warm: &Folder,
+    (paths, progress): (&Paths, &Progress),
+) -> Result<()> {
+    let mut name = warm.path().file_name().unwrap_or_default().to_owned();
+    name.push("-cold");
+    let out = warm.path().with_file_name(name);
+    remove_folder(&out)?;
+    progress.step("one run in 20 from a snapshot is repeated with a boot, and compared");
+    let args = VmArgs { out: Some(out.clone()), cold: true, console: false, ..args.clone() };
+    let (_, cold) = run_prepared(&args, plan, qemu, paths, &Progress::silent())?;
+    match compare_runs(warm.path(), cold.path())? {
+        Compared::Differ(found) => {
+            let (one, other) = (warm.path().display(), out.display());
+            let what = format!(
+                "a run from a snapshot and the same with a boot gave other bytes: {one}, {other}"
+            );
+            let fix = "report it with bundles of both; until then pass --cold";
+            Err(Refusal::guest(broken_promise(&what, &found), fix).into())
+        }
+        Compared::Same | Compared::Not => remove_folder(&out),
+    }
 }
 
 /// The accelerator of a run, and the CPU model that goes with it.
@@ -240,6 +273,7 @@ fn plan(
         deterministic: args.deterministic.then(|| layout.cpus()),
         disk: &disk,
         schedule_hash: args.schedule_hash,
+        by_order: args.deterministic && deterministic::stops(&kernel, &kernel_args, progress),
         extra: &kernel_args,
     };
     let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;
@@ -259,6 +293,7 @@ fn plan(
         Ok(Deterministic { icount, host_cpu: HostCpu::choose(paths)? })
     };
     Ok(BootPlan {
+        order: deterministic::order(via, scenario.seed, args.schedule_hash),
         image: image::build(parts, Packing::of(&kernel), paths, progress)?,
         schedulers: schedulers.into_iter().map(|(_, carried)| carried).collect(),
         kernel,
@@ -305,6 +340,7 @@ pub(super) fn host_facts(plan: &BootPlan, qemu: &str, decision: &Decision) -> Ho
         load: None,
         timings: None,
         ended_by_itself: None,
+        start: None,
     }
 }
 

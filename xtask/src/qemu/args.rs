@@ -5,8 +5,9 @@ use super::accel::Accel;
 use super::layout::Layout;
 use super::monitor::Monitor;
 use super::turns::{self, Turns};
-use guest_init::proto::serial;
-use std::path::PathBuf;
+use guest_init::proto::{ORDER_FILE, serial};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything that shapes the virtual machine.
@@ -29,16 +30,53 @@ pub(crate) struct Guest {
     pub(crate) disk: Option<DiskFile>,
     /// The scenario's disk, read-only.
     pub(crate) scenario_disk: Option<DiskFile>,
+    /// The order of a guest that stops before it knows its scenario.
+    pub(crate) order: Option<PathBuf>,
+    pub(crate) memory: Memory,
     pub(crate) gdb: Option<Gdb>,
     /// The guest's time at which it is stopped.
     pub(crate) until: Option<Duration>,
 }
 
 impl Guest {
-    /// The quick one for a guest whose turns are timers, unless its time is asked for all along.
+    /// The one in whose thread the guest's turns and its stop are exact, where that counts.
     pub(crate) fn monitor(&self) -> Monitor {
-        let is_undisturbed = self.icount.is_some() && self.until.is_none();
-        if is_undisturbed { Monitor::Human } else { Monitor::Qmp }
+        if self.icount.is_some() { Monitor::Human } else { Monitor::Qmp }
+    }
+}
+
+/// What holds the guest's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// QEMU's own.
+    Anonymous,
+    /// Files that QEMU has open under these numbers, one for each node, which have it all when the guest stops: a
+    /// snapshot is made of them.
+    Shared(Vec<RawFd>),
+    /// Those of a snapshot, which the guest goes on from. What it writes is its own.
+    Private(PathBuf),
+}
+
+impl Memory {
+    /// Where that of a node is, called `id`, and whether what the guest writes goes there.
+    fn file(&self, node: usize, id: &str) -> Option<(PathBuf, &'static str)> {
+        match self {
+            Self::Anonymous => None,
+            Self::Shared(files) => {
+                Some((format!("/proc/self/fd/{}", files.get(node)?).into(), "on"))
+            }
+            Self::Private(folder) => Some((folder.join(id), "off")),
+        }
+    }
+
+    /// What the memory of a node is called.
+    pub(crate) fn name(node: usize, nodes: usize) -> String {
+        if nodes == 1 { "memory".into() } else { format!("node{node}") }
+    }
+
+    /// Whether the guest goes on from a snapshot.
+    pub(crate) fn is_of_snapshot(&self) -> bool {
+        matches!(self, Self::Private(_))
     }
 }
 
@@ -96,14 +134,15 @@ const SCENARIO_SLOT: u32 = 0x9;
 /// The arguments after `qemu-system-x86_64`.
 pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
     [
-        bare_machine(),
+        bare_machine(guest),
         acceleration(guest),
         virtual_time(guest),
-        processors(guest),
+        memory_files(guest, processors(guest)),
         control(guest),
         debugger(guest),
         serial_ports(guest),
         disks(guest),
+        order(guest),
         boot(guest),
     ]
     .concat()
@@ -111,9 +150,47 @@ pub(crate) fn arguments(guest: &Guest) -> Vec<String> {
 
 /// No devices but those named below, no window, and a reset ends it. A guest that breaks out of its
 /// machine finds itself without the system calls that start programs or take other rights.
-fn bare_machine() -> Vec<String> {
-    let machine = ["-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc"];
-    strings(&[machine.as_slice(), &["-no-reboot", "-sandbox", SANDBOX]].concat())
+fn bare_machine(guest: &Guest) -> Vec<String> {
+    let in_one_file = guest.memory != Memory::Anonymous && guest.layout.nodes() == 1;
+    let machine = if in_one_file { "pc,memory-backend=memory" } else { "pc" };
+    let words = ["-no-user-config", "-nodefaults", "-display", "none", "-machine", machine];
+    strings(&[words.as_slice(), &["-no-reboot", "-sandbox", SANDBOX]].concat())
+}
+
+/// `words` with memory that is in files: one, or one for each node.
+fn memory_files(guest: &Guest, words: Vec<String>) -> Vec<String> {
+    const OWN: &str = "memory-backend-ram,";
+    let nodes = guest.layout.nodes();
+    let file = |node: usize, size: &str| {
+        let id = Memory::name(node, nodes);
+        let (path, share) = guest.memory.file(node, &id)?;
+        let path = option_value(&path);
+        Some(format!("memory-backend-file,id={id},{size},mem-path={path},share={share}"))
+    };
+    if nodes == 1 {
+        let object = file(0, &format!("size={}M", guest.layout.memory_mib()));
+        let more = object.map(|object| ["-object".to_owned(), object]);
+        return words.into_iter().chain(more.into_iter().flatten()).collect();
+    }
+    let mut node = 0;
+    let of_node = |word: String| {
+        let size = word.strip_prefix(OWN).and_then(|object| object.split_once(','))?.1.to_owned();
+        node += 1;
+        file(node - 1, &size)
+    };
+    let mut of_node = of_node;
+    words.into_iter().map(|word| of_node(word.clone()).unwrap_or(word)).collect()
+}
+
+/// A device by which the guest stops the machine, and a file that it reads when it goes on. Kernels have a
+/// driver for the device, which sees that it knows no events and leaves it alone.
+fn order(guest: &Guest) -> Vec<String> {
+    let Some(path) = &guest.order else { return Vec::new() };
+    let file = format!("name={ORDER_FILE},file={}", option_value(path));
+    let words = ["-device", "pvpanic,events=0", "-action", "panic=pause", "-fw_cfg", &file];
+    let incoming: &[&str] =
+        if guest.memory.is_of_snapshot() { &["-incoming", "defer"] } else { &[] };
+    strings(&[words.as_slice(), incoming].concat())
 }
 
 /// A debugger may come at any time; one that is waited for comes before the first instruction.
@@ -188,8 +265,10 @@ fn control(guest: &Guest) -> Vec<String> {
 
 /// ttyS0 is the kernel's console, ttyS1 carries frames and nothing else.
 fn serial_ports(guest: &Guest) -> Vec<String> {
+    // What the guest had written when the snapshot was made is there already.
+    let append = if guest.memory.is_of_snapshot() { ",append=on" } else { "" };
     let port = |id: &str, path: &PathBuf| {
-        let file = format!("file,id={id},path={}", option_value(path));
+        let file = format!("file,id={id},path={}{append}", option_value(path));
         [vec!["-chardev".into(), file], vec!["-serial".into(), format!("chardev:{id}")]].concat()
     };
     [port("console", &guest.console), port("frames", &guest.frames)].concat()
@@ -224,7 +303,7 @@ fn boot(guest: &Guest) -> Vec<String> {
 }
 
 /// A path inside a comma-separated option: QEMU reads `,,` as a comma.
-fn option_value(path: &std::path::Path) -> String {
+fn option_value(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
@@ -260,6 +339,8 @@ mod tests {
             log: "/run/qemu.log".into(),
             disk: None,
             scenario_disk: None,
+            order: None,
+            memory: Memory::Anonymous,
             gdb: None,
             until: None,
         }
@@ -326,9 +407,6 @@ mod tests {
         assert!(text.contains("-icount shift=3,sleep=off\n-rtc base=2020-01-01"), "{text}");
         assert!(text.contains("-cpu max,-rdrand,-rdseed\n"), "{text}");
         assert!(text.contains("-mon chardev=monitor,mode=readline\n"), "{text}");
-        let until = Some(Duration::from_secs(1));
-        let stopped = shown(&Guest { until, ..guest.clone() });
-        assert!(stopped.contains("-mon chardev=monitor,mode=control\n"), "{stopped}");
         let named = shown(&Guest { cpu_model: Some("EPYC".into()), ..guest });
         assert!(named.contains("-cpu EPYC,-rdrand,-rdseed\n"), "{named}");
     }

@@ -116,7 +116,7 @@ mod tests {
         std::fs::write(outside.path().join("old"), "kept").unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(inside.path()).arg(outside.path());
-        let output = die_with_parent(&mut command, None, Some(confinement)).output().unwrap();
+        let output = die_with_parent(&mut command, None, Some(confinement), &[]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(inside.path().join("new").exists(), "{said}");
         assert!(said.contains("NoNewPrivs:\t1"), "{said}");

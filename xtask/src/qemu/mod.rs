@@ -21,7 +21,7 @@ mod process;
 mod turns;
 
 pub(crate) use accel::{Accel, AccelChoice, Attempt, Decision, Wish, forget_kvm};
-pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, Icount, arguments, cpu};
+pub(crate) use args::{DiskFile, GDB_HOST, Gdb, Guest, Icount, Memory, arguments, cpu};
 pub(crate) use confinement::Confinement;
 pub(crate) use found::Difference;
 pub(crate) use host_cpu::HostCpu;
@@ -31,5 +31,5 @@ pub(crate) use machine::{MachineArgs, MachineTexts};
 pub(crate) use monitor::{Command, Notice};
 pub(crate) use presets::{PRESETS, Preset};
 pub(crate) use process::{Bounds, Qemu, QemuEnd, complaints, signal_to_end, version};
-pub(crate) use turns::{Turns, kernel_argument};
+pub(crate) use turns::{Turns, begin_anew, kernel_argument};
 pub(crate) use written::MachineRecord;

@@ -94,7 +94,12 @@ fn command() -> std::process::Command {
 
 impl Qemu {
     /// Starts QEMU for `guest`; it is killed should this thread end first.
-    pub(crate) fn start(guest: &Guest, bounds: Bounds<'_>) -> Result<Self> {
+    /// It has `inherits` open under the same numbers.
+    pub(crate) fn start(
+        guest: &Guest,
+        bounds: Bounds<'_>,
+        inherits: &[BorrowedFd<'_>],
+    ) -> Result<Self> {
         let log = File::create(&guest.log)
             .with_context(|| format!("create(`{}`) failed", guest.log.display()))?;
         let mut command = command();
@@ -102,7 +107,7 @@ impl Qemu {
         // A file takes everything, whoever ends first, and never makes QEMU wait.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let place = bounds.cpu.map(HostCpu::place);
-        let command = die_with_parent(&mut command, place, bounds.confinement);
+        let command = die_with_parent(&mut command, place, bounds.confinement, inherits);
         let mut child = command.spawn().with_context(missing)?;
         let (Some(commands), Some(notices)) = (child.stdin.take(), child.stdout.take()) else {
             anyhow::bail!("QEMU's pipes are gone");
@@ -121,19 +126,19 @@ impl Qemu {
     /// Asks for events and makes QEMU take commands.
     pub(crate) fn negotiate(&mut self) {
         if !std::mem::replace(&mut self.negotiated, true) {
-            self.send(Command::Capabilities);
+            self.send(&Command::Capabilities);
         }
     }
 
     /// Sends a command.
-    pub(crate) fn tell(&mut self, command: Command) {
+    pub(crate) fn tell(&mut self, command: &Command) {
         self.negotiate();
         self.send(command);
     }
 
     /// A QEMU that is gone does not hear it, and `ended` will say so.
-    fn send(&mut self, command: Command) {
-        let _ = self.commands.write_all(self.monitor.line(command).as_bytes());
+    fn send(&mut self, command: &Command) {
+        let _ = self.commands.write_all(self.monitor.lines(command).as_bytes());
     }
 
     /// What QEMU has said since the last call.
@@ -156,6 +161,11 @@ impl Qemu {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Becomes readable when it has ended.
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Descriptors that become readable when there is news.

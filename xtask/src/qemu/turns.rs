@@ -12,6 +12,9 @@ use anyhow::Result;
 /// How long a turn may last, in the guest's time.
 const TURN_US: usize = 200;
 
+/// The timer's name.
+const TIMER: &str = "beat";
+
 /// And where two share with a third, for which QEMU takes 5 % more of `wake.json` at 200 and none
 /// more at this.
 const TURN_OF_TWO_US: usize = 300;
@@ -65,13 +68,13 @@ pub(super) fn arguments(layout: &Layout, model: &str, turns: Turns) -> Vec<Strin
         _ if cpus == 1 => layout.arguments(),
         Turns::Whole => {
             let between = (1..cpus).flat_map(|index| [cpus + index - 1, index]);
-            [in_order(layout, model, between), beat(TURN_US)].concat()
+            [in_order(layout, model, between), beat(cpus, turns)].concat()
         }
         // One that never starts has the turn more of the second.
         Turns::Shared if cpus == 2 => {
-            [in_order(layout, model, [1, cpus]), beat(TURN_OF_TWO_US * (cpus + 1))].concat()
+            [in_order(layout, model, [1, cpus]), beat(cpus, turns)].concat()
         }
-        Turns::Shared => [layout.arguments(), beat(TURN_US * cpus)].concat(),
+        Turns::Shared => [layout.arguments(), beat(cpus, turns)].concat(),
     }
 }
 
@@ -93,13 +96,30 @@ fn in_order(layout: &Layout, model: &str, order: impl IntoIterator<Item = usize>
 
 /// A timer that nobody sees: a network that consists of one unused port, and a filter on it that
 /// looks for packets so often.
-fn beat(interval_us: usize) -> Vec<String> {
+fn beat(cpus: usize, turns: Turns) -> Vec<String> {
     vec![
         "-netdev".into(),
         "hubport,id=nowhere,hubid=0".into(),
         "-object".into(),
-        format!("filter-buffer,id=beat,netdev=nowhere,interval={interval_us}"),
+        timer(cpus, turns),
     ]
+}
+
+fn timer(cpus: usize, turns: Turns) -> String {
+    let interval_us = match turns {
+        Turns::Whole => TURN_US,
+        Turns::Shared if cpus == 2 => TURN_OF_TWO_US * (cpus + 1),
+        Turns::Shared => TURN_US * cpus,
+    };
+    format!("filter-buffer,id={TIMER},netdev=nowhere,interval={interval_us}")
+}
+
+/// What the monitor is told for the timer to begin anew, as it does in a QEMU that goes on from a snapshot.
+pub(crate) fn begin_anew(cpus: usize, turns: Turns) -> Vec<String> {
+    match cpus {
+        1 => Vec::new(),
+        _ => vec![format!("object_del {TIMER}"), format!("object_add {}", timer(cpus, turns))],
+    }
 }
 
 /// What QEMU says of that network.

@@ -6,9 +6,9 @@ use crate::files::sha256;
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::paths::Paths;
-use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Icount, MachineRecord, arguments};
+use crate::qemu::{Accel, DiskFile, Guest, HostCpu, Icount, MachineRecord, Memory, arguments};
 use anyhow::Result;
-use guest_init::proto::Carried;
+use guest_init::proto::{Carried, Order};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use workloads::{Plan, Scenario};
@@ -26,6 +26,9 @@ pub(crate) struct BootRecord {
     pub(crate) machine: MachineRecord,
     pub(crate) disk: Disk,
     pub(crate) scenario_via: ConfigVia,
+    /// What the guest is told after its stop, beside the scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<Order>,
     /// The kernel command line, less the scenario if that is on it.
     pub(crate) kernel_args: Vec<String>,
     /// Those of them that the scenario and the command line asked for.
@@ -46,6 +49,9 @@ pub(crate) struct BootRecord {
     pub(crate) allow_splat: Vec<String>,
     /// Of QEMU's arguments, whatever its files are called.
     pub(crate) arguments_sha256: String,
+    /// Identity of the guest at its stop: memory and devices, hashed. None if nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<String>,
 }
 
 /// Which kernel it was.
@@ -77,6 +83,7 @@ impl BootRecord {
             machine: MachineRecord::of(&plan.layout),
             disk: plan.disk.clone(),
             scenario_via: plan.via,
+            order: plan.order,
             kernel_args: plan.kernel_words(guest.accel),
             extra_args: plan.kernel_args.clone(),
             kernel: KernelRecord {
@@ -93,6 +100,7 @@ impl BootRecord {
             notes: plan.notes.clone(),
             allow_splat: allow_splat.to_vec(),
             arguments_sha256: arguments_sha256(guest),
+            snapshot: None,
         }
     }
 }
@@ -149,6 +157,7 @@ impl BootRecord {
             schedulers: self.schedulers.clone(),
             // Its words are among the recorded ones.
             schedule_hash: false,
+            order: self.order,
             kernel_args: self.extra_args.clone(),
             recorded_words: Some(self.kernel_args.clone()),
         })
@@ -172,6 +181,8 @@ impl BootRecord {
             log: PathBuf::new(),
             disk: file(matches!(self.disk, Disk::Scratch { .. } | Disk::Image { .. })),
             scenario_disk: file(self.scenario_via == ConfigVia::Disk),
+            order: self.order.map(|_| PathBuf::new()),
+            memory: Memory::Anonymous,
             gdb: None,
             until: None,
         }))
@@ -190,6 +201,8 @@ fn portable(guest: &Guest) -> Guest {
         frames: "frames.log".into(),
         disk: named(&guest.disk, "disk.img"),
         scenario_disk: named(&guest.scenario_disk, "../scenario.img"),
+        order: guest.order.as_ref().map(|_| "order".into()),
+        memory: Memory::Anonymous,
         gdb: None,
         until: None,
         ..guest.clone()

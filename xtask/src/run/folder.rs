@@ -51,6 +51,9 @@ pub(crate) struct HostFacts {
     pub(crate) timings: Option<Timings>,
     /// Whether the guest ended the run, and neither we nor somebody else QEMU; absent until then.
     pub(crate) ended_by_itself: Option<bool>,
+    /// Whether the guest was booted, `cold`, or went on from a snapshot, `warm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) start: Option<String>,
 }
 
 /// Wall times of the host.

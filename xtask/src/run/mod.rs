@@ -1,6 +1,7 @@
 //! One boot of one kernel with one scenario: plan it, watch it, judge it, keep it. Called by
 //! `cmd::vm`.
 
+mod at_stop;
 mod backtrace;
 mod boot_record;
 mod complaint;

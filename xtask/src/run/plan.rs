@@ -4,13 +4,15 @@
 use crate::error::Refusal;
 use crate::image::Image;
 use crate::kernel::Kernel;
-use crate::qemu::{Accel, Attempt, DiskFile, Guest, HostCpu, Icount, Layout, cpu, kernel_argument};
-use crate::run::{Folder, Limits};
+use crate::qemu::{
+    Accel, Attempt, DiskFile, Guest, HostCpu, Icount, Layout, Memory, cpu, kernel_argument,
+};
+use crate::run::{Folder, Limits, write_file};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::ValueEnum;
-use guest_init::proto::{Carried, args};
+use guest_init::proto::{Carried, Order, args};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,8 +66,11 @@ const DETERMINISTIC_ARGS: &[&str] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ConfigVia {
-    /// The command line if it fits there, a disk otherwise; the initramfs if there is to be none.
+    /// After the stop of a deterministic guest. In others the command line if it fits there, a disk
+    /// otherwise; the initramfs if there is to be none.
     Auto,
+    /// A file of QEMU's, which a deterministic guest reads after its stop: nothing of the boot depends on it.
+    FwCfg,
     /// The kernel command line, base64.
     Cmdline,
     /// A read-only virtio disk.
@@ -119,6 +124,8 @@ pub(crate) struct BootPlan {
     /// sched_ext schedulers that the image carries.
     pub(crate) schedulers: Vec<Carried>,
     pub(crate) schedule_hash: bool,
+    /// What the guest is told after its stop, beside the scenario.
+    pub(crate) order: Option<Order>,
     /// Those of the scenario, then those of the command line.
     pub(crate) kernel_args: Vec<String>,
     /// All words of a recorded run's command line but its scenario, which hold instead of ours.
@@ -159,6 +166,7 @@ impl BootPlan {
             _ => None,
         };
         let by_cmdline = (self.via == ConfigVia::Cmdline).then_some(text.as_str());
+        let order = self.order.map(|order| write_order(&order, &text, folder)).transpose()?;
         Ok(Guest {
             accel,
             icount: self.deterministic.as_ref().map(|mode| mode.icount),
@@ -172,6 +180,8 @@ impl BootPlan {
             log: folder.qemu_log(),
             disk: self.disk.attach(folder)?,
             scenario_disk,
+            order,
+            memory: Memory::Anonymous,
             gdb: None,
             until: None,
         })
@@ -198,6 +208,7 @@ impl BootPlan {
             deterministic: self.deterministic.as_ref().map(|_| self.layout.cpus()),
             disk: &self.disk,
             schedule_hash: self.schedule_hash,
+            by_order: self.via == ConfigVia::FwCfg,
             extra: &self.kernel_args,
         }
     }
@@ -214,6 +225,13 @@ pub(crate) fn choose_via(
     let length = arguments.line(Some(&resolved(scenario)?)).len();
     let fits = length < CMDLINE_BYTES;
     match asked {
+        ConfigVia::Auto if arguments.by_order => Ok(ConfigVia::FwCfg),
+        ConfigVia::FwCfg if !arguments.by_order => Err(Refusal::input(
+            "--config-via fw-cfg: only a deterministic guest whose kernel gives PID 1 the I/O ports \
+             stops before it knows its scenario",
+            "leave it out",
+        )
+        .into()),
         ConfigVia::Auto if fits => Ok(ConfigVia::Cmdline),
         ConfigVia::Auto if virtio_disk => Ok(ConfigVia::Disk),
         ConfigVia::Auto => Ok(ConfigVia::Initramfs),
@@ -248,6 +266,8 @@ pub(crate) struct Arguments<'a> {
     pub(crate) deterministic: Option<usize>,
     pub(crate) disk: &'a Disk,
     pub(crate) schedule_hash: bool,
+    /// Whether the guest is told after its stop what to do.
+    pub(crate) by_order: bool,
     pub(crate) extra: &'a [String],
 }
 
@@ -272,7 +292,9 @@ impl Arguments<'_> {
             Disk::Image { .. } => add(&[&format!("{}{}", args::DISK, args::DISK_IMAGE)]),
             Disk::Memory { mib } => add(&[&format!("{}{}{mib}", args::DISK, args::DISK_MEMORY)]),
         }
-        if self.schedule_hash {
+        if self.by_order {
+            words.push(format!("{}{}", args::CONFIG, args::CONFIG_FW_CFG));
+        } else if self.schedule_hash {
             words.push(format!("{}{}", args::SCHEDULE, args::SCHEDULE_HASH));
         }
         words.extend(self.extra.iter().cloned());
@@ -292,6 +314,13 @@ fn emulated(mut words: Vec<String>) -> Vec<String> {
     let missing: Vec<_> = TCG_ARGS.iter().filter(|arg| !words.iter().any(|w| w == *arg)).collect();
     words.extend(missing.into_iter().map(|arg| (*arg).to_owned()));
     words
+}
+
+fn write_order(order: &Order, scenario: &str, folder: &Folder) -> Result<PathBuf> {
+    let path = folder.path().join("order");
+    let bytes = order.file(scenario).context("serialize(order) failed")?;
+    write_file(&path, &bytes)?;
+    Ok(path)
 }
 
 fn write_scenario_disk(text: &str, folder: &Folder) -> Result<DiskFile> {
@@ -339,7 +368,14 @@ mod tests {
     }
 
     fn arguments<'a>(disk: &'a Disk, extra: &'a [String]) -> Arguments<'a> {
-        Arguments { emulated: true, deterministic: None, disk, schedule_hash: false, extra }
+        Arguments {
+            emulated: true,
+            deterministic: None,
+            disk,
+            schedule_hash: false,
+            by_order: false,
+            extra,
+        }
     }
 
     #[test]

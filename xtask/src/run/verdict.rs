@@ -247,8 +247,26 @@ fn guest_error(seen: &Observed, layout: &Layout) -> Option<(Verdict, String)> {
     if let Some(text) = lacking {
         return Some((Verdict::GuestError, text));
     }
+    if let Some(text) = no_stop(seen, hello) {
+        return Some((Verdict::GuestError, text));
+    }
     let error = seen.end.as_ref()?.error.as_ref()?;
     Some((Verdict::GuestError, error.clone()))
+}
+
+/// Why the guest did not stop to be told what to do, if it was to.
+fn no_stop(seen: &Observed, hello: &Hello) -> Option<String> {
+    if !seen.stops {
+        return None;
+    }
+    match hello.stop.as_ref() {
+        Some(Ok(())) => None,
+        Some(Err(why)) => Some(format!(
+            "PID 1 cannot stop the machine before its scenario: {why}; pass --config-via cmdline or \
+             --config-via initramfs, each run then begins with a boot"
+        )),
+        None => Some("PID 1 is of an older schedlab and knows no stop; rebuild the --init".into()),
+    }
 }
 
 /// The guest's CPU names who runs it. One that names nobody is hidden by its model.

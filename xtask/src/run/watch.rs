@@ -2,6 +2,7 @@
 //! the limits, and makes a guest that went silent show where it is. Called by `cmd::vm` and
 //! `cmd::bundle`.
 
+use super::at_stop::{AtStop, begin};
 use super::console::Console;
 use super::guest_clock::GuestClock;
 use super::limits::Limits;
@@ -14,6 +15,7 @@ use crate::progress::Progress;
 use crate::qemu::{
     Accel, Bounds, Command, Guest, Notice, Qemu, QemuEnd, complaints, signal_to_end,
 };
+use crate::snapshot::{Snapshot, Start};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan, Printed, SchedulerLife, SchedulerOutput};
@@ -81,6 +83,8 @@ pub(crate) struct Observed {
     pub(crate) console: Console,
     /// That against what the kernel logged, if the guest could still say it.
     pub(crate) printed: Option<Comparison>,
+    /// Whether it is to stop before it knows its scenario.
+    pub(crate) stops: bool,
     /// The command line of its kernel.
     pub(crate) cmdline: String,
     /// What QEMU wrote to stderr.
@@ -93,18 +97,22 @@ pub(crate) struct Observed {
     /// The guest's time in seconds at which it was stopped, if it was to be.
     pub(crate) stopped_at_s: Option<f64>,
     pub(crate) load: HostLoad,
+    /// Of the snapshot that it went on from, or that was made of it.
+    pub(crate) snapshot: Option<String>,
+    /// Whether it is to be compared with one that is booted.
+    pub(crate) is_sample: bool,
 }
 
-/// Boots `guest` within `bounds` and watches it to its end.
+/// Starts `guest` as `start` says within `bounds`, and watches it to its end.
 pub(crate) fn watch(
-    guest: &Guest,
+    (guest, start): (&Guest, Start),
     bounds: Bounds<'_>,
     limits: Limits,
     console: Console,
     interrupted: &AtomicBool,
     progress: &Progress,
 ) -> Result<Observed> {
-    let mut watch = Watch::start(guest, bounds, limits, console, progress)?;
+    let mut watch = Watch::start((guest, start), bounds, limits, console, progress)?;
     let stop = loop {
         watch.wait_for_news();
         if interrupted.load(Ordering::Relaxed) {
@@ -127,6 +135,9 @@ struct Watch<'a> {
     qemu_log: PathBuf,
     started: Instant,
     stall: StallMeter,
+    /// What the guest goes on from. It must stay where it is until the end.
+    _snapshot: Option<Snapshot>,
+    at_stop: AtStop,
     /// Of a guest whose time is not the host's.
     overdue: Option<Overdue>,
     /// How long QEMU could run up to the first frame.
@@ -143,15 +154,15 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn start(
-        guest: &Guest,
+        (guest, start): (&Guest, Start),
         bounds: Bounds<'_>,
         limits: Limits,
         console: Console,
         progress: &'a Progress,
     ) -> Result<Self> {
         let started = Instant::now();
-        let qemu = Qemu::start(guest, bounds)?;
-        progress.update("booting");
+        let (qemu, snapshot, at_stop) = begin(guest, start, bounds)?;
+        progress.update(if snapshot.is_some() { "going on from a snapshot" } else { "booting" });
         let seen = Observed {
             accel: guest.accel,
             stop: Stop::Finished,
@@ -167,6 +178,7 @@ impl<'a> Watch<'a> {
             unfinished: 0,
             console,
             printed: None,
+            stops: guest.order.is_some(),
             cmdline: guest.cmdline.clone(),
             complaints: String::new(),
             halted: None,
@@ -175,6 +187,8 @@ impl<'a> Watch<'a> {
             total: Duration::ZERO,
             stopped_at_s: None,
             load: HostLoad::default(),
+            snapshot: snapshot.as_ref().map(|snapshot| snapshot.facts.identity.clone()),
+            is_sample: snapshot.as_ref().is_some_and(|snapshot| snapshot.is_sample),
         };
         Ok(Self {
             load: LoadMeter::new(qemu.pid()),
@@ -187,6 +201,8 @@ impl<'a> Watch<'a> {
             qemu_log: guest.log.clone(),
             started,
             stall: StallMeter::new(started),
+            _snapshot: snapshot,
+            at_stop,
             overdue: guest.icount.map(|_| Overdue::new(limits.silence)),
             able_at_boot: Duration::ZERO,
             closing: None,
@@ -230,15 +246,20 @@ impl<'a> Watch<'a> {
                     return Ok(self.reached());
                 }
                 Notice::Stopped if self.is_debugged => {}
-                Notice::Stopped => self.qemu.tell(Command::QueryStatus),
+                Notice::Stopped => self.qemu.tell(&Command::QueryStatus),
                 Notice::Status(status) if status == "running" => {}
                 Notice::Status(status) => {
                     self.seen.halted = Some(status);
                     return Ok(Some(Stop::Halted));
                 }
                 Notice::Refused(why) => self.seen.notes.push(format!("QMP: {why}")),
+                Notice::AtTheStop(is_there) => self.at_stop.answered(is_there),
+                Notice::Migration(status) => {
+                    self.at_stop.sent(&status, &mut self.qemu, self.progress);
+                }
             }
         }
+        self.at_stop.next(&mut self.qemu, self.progress);
         self.ask_for_time();
         Ok(self.limits_reached())
     }
@@ -247,7 +268,7 @@ impl<'a> Watch<'a> {
         let stamp = self.seen.console.stamp;
         let is_running = self.seen.stopped_at_s.is_none();
         if is_running && self.clock.as_mut().is_some_and(|clock| clock.ask(stamp)) {
-            self.qemu.tell(Command::ReadTimer);
+            self.qemu.tell(&Command::ReadTimer);
         }
     }
 
@@ -256,7 +277,7 @@ impl<'a> Watch<'a> {
         clock.answer(timer);
         if clock.is_due() && self.seen.stopped_at_s.is_none() {
             self.seen.stopped_at_s = clock.now_s();
-            self.qemu.tell(Command::Stop);
+            self.qemu.tell(&Command::Stop);
         }
     }
 
@@ -292,7 +313,7 @@ impl<'a> Watch<'a> {
             _ => return None,
         };
         self.progress.step("the guest is overdue or silent: an NMI makes it show where it is");
-        self.qemu.tell(Command::InjectNmi);
+        self.qemu.tell(&Command::InjectNmi);
         self.closing = Some((now + self.limits.grace, overdue));
         None
     }
@@ -302,7 +323,7 @@ impl<'a> Watch<'a> {
     fn is_silent(&mut self, silent: Duration) -> bool {
         let Some(overdue) = &mut self.overdue else { return silent > self.limits.silence };
         if overdue.ask(silent) {
-            self.qemu.tell(Command::ReadCounter);
+            self.qemu.tell(&Command::ReadCounter);
         }
         overdue.is_due()
     }
@@ -341,6 +362,7 @@ impl<'a> Watch<'a> {
                 self.progress.step(format!("scenario by {source}, {} workers", plan.workers));
                 self.seen.plan = Some(*plan);
             }
+            Message::Waiting {} => self.at_stop.waits(),
             Message::Stage { text, .. } => self.progress.update(text),
             Message::Note { text, .. } => {
                 self.progress.step(&text);
@@ -391,13 +413,14 @@ impl<'a> Watch<'a> {
             printed,
             total: self.started.elapsed(),
             load: self.load.load(self.stall.since_start().still()),
+            snapshot: self.seen.snapshot.or_else(|| self.at_stop.identity()),
             ..self.seen
         })
     }
 
     /// A clean quit, so that disk images are whole; then force.
     fn quit(&mut self) -> Result<()> {
-        self.qemu.tell(Command::Quit);
+        self.qemu.tell(&Command::Quit);
         let deadline = Instant::now() + QUIT;
         while self.qemu.ended()?.is_none() {
             if Instant::now() >= deadline {

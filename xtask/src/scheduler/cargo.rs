@@ -54,7 +54,8 @@ pub(super) fn install(
 fn follow(command: &mut Command, name: &str, log: &Path, progress: &Progress) -> Result<()> {
     let mut copy = File::create(log).with_context(|| disk::unwritable(log))?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = die_with_parent(command, None, None).spawn().context("run(`cargo`) failed")?;
+    let mut child =
+        die_with_parent(command, None, None, &[]).spawn().context("run(`cargo`) failed")?;
     let mut compiled = 0;
     for line in child.stderr.take().map(BufReader::new).into_iter().flat_map(|r| r.split(b'\n')) {
         let line = line.context("read(cargo) failed")?;

@@ -68,6 +68,14 @@ impl Vm {
     }
 }
 
+impl Vm {
+    /// Kills it with all that it has no time to do, once stderr shows `cue`.
+    pub(crate) fn kill_at(self, cue: &str) {
+        let kill = |pid: u32| signal(i32::try_from(pid).unwrap(), rustix::process::Signal::KILL);
+        run_and(self.command, cue, kill);
+    }
+}
+
 /// Starts `command`, calls `meddle` with its process id once stderr shows `cue`, and waits.
 pub(crate) fn run_and(mut command: Command, cue: &str, meddle: impl FnOnce(u32)) -> Output {
     use std::io::{BufRead as _, BufReader, Read as _};

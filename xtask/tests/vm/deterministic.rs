@@ -24,3 +24,4 @@ mod types_churn;
 mod types_numa;
 mod types_sync;
 mod types_wake;
+mod warm;

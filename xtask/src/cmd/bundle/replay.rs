@@ -13,6 +13,7 @@ use crate::qemu::{
     Wish, needs_kvm,
 };
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
+use crate::snapshot::{Saving, Start};
 use anyhow::{Context as _, Result};
 use regex::Regex;
 use std::io::Write;
@@ -40,7 +41,12 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let decision = accelerator(&bundle.manifest.boot, &qemu, paths)?;
     let attempt = &decision.attempt;
     let mut facts = vm::host_facts(&plan, &qemu, &decision);
-    let guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
+    let mut guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
+    let start = match guest.order.is_some() && guest.gdb.is_none() {
+        true => Start::Saving(Saving::identity_only(&guest.layout, folder.path())?),
+        false => Start::Boot,
+    };
+    guest.memory = start.memory();
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     let limits = plan.limits(guest.accel, args.hang_after);
     facts.limits = Some(limits);
@@ -49,7 +55,8 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(confinement) };
     let limits = if guest.gdb.is_some() { Limits::none() } else { limits };
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
-    let seen = boot(&bundle, &guest, bounds, limits, interrupted, &progress)?;
+    let seen = boot(&bundle, (&guest, start), bounds, limits, interrupted, &progress)?;
+    tell_of_stop(&bundle, &seen, &progress);
     let (stop, stopped_at_s) = (seen.stop, seen.stopped_at_s);
     let report = vm::finish(&plan, attempt, facts, seen, &folder, &progress)?;
     drop(progress);
@@ -167,7 +174,7 @@ fn confinement(guest: &Guest, folder: &Folder, progress: &Progress) -> Result<Co
 
 fn boot(
     bundle: &Bundle,
-    guest: &Guest,
+    (guest, start): (&Guest, Start),
     bounds: Bounds<'_>,
     limits: Limits,
     interrupted: &AtomicBool,
@@ -179,7 +186,19 @@ fn boot(
         let when = if is_awaited { "now" } else { "once the guest is stopped" };
         progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
     }
-    watch(guest, bounds, limits, Console::new(allowed, false), interrupted, progress)
+    watch((guest, start), bounds, limits, Console::new(allowed, false), interrupted, progress)
+}
+
+/// Whether a difference, if there is one, comes before the scenario or after it.
+fn tell_of_stop(bundle: &Bundle, seen: &Observed, progress: &Progress) {
+    let recorded = bundle.manifest.boot.snapshot.as_ref();
+    let Some((recorded, here)) = recorded.zip(seen.snapshot.as_ref()) else { return };
+    progress.step(match recorded == here {
+        true => "at its stop, before the scenario, the guest was the recorded one",
+        false => {
+            "at its stop, before the scenario, the guest was already another one than recorded"
+        }
+    });
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -15,6 +15,7 @@ use crate::run::{
     BootPlan, BootRecord, CMDLINE_BYTES, ConfigVia, Console, Disk, Folder, HostFacts, Limits,
     arguments_sha256, command_line, resolved, watch,
 };
+use crate::snapshot::Start;
 use anyhow::{Context as _, Result};
 use regex::Regex;
 use serde::de::DeserializeOwned;
@@ -146,7 +147,7 @@ impl Recorded {
         let progress = Progress::silent();
         let bounds = Bounds { cpu: plan.host_cpu(), ..Bounds::default() };
         let console = Console::new(self.allowed()?, false);
-        let seen = watch(&guest, bounds, limits, console, interrupted, &progress)?;
+        let seen = watch((&guest, Start::Boot), bounds, limits, console, interrupted, &progress)?;
         vm::finish(&plan, &decision.attempt, facts, seen, &folder, &progress)
     }
 

@@ -148,7 +148,7 @@ fn otherwise(
     scenario: &Scenario,
     trial: &Path,
 ) -> Result<Option<String>> {
-    let report = match hunt.boot(scenario, trial) {
+    let report = match hunt.boot(scenario, trial, false) {
         Ok(report) => report,
         // Parts of it need what was left out.
         Err(error) if exit_code(&error) == exit::BAD_INPUT => return Ok(Some("cannot run".into())),

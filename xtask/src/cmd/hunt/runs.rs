@@ -91,11 +91,11 @@ impl<'a> Hunt<'a> {
     /// Runs a seed, twice if it is one of the sample. The folder of a run that passed is removed.
     pub(super) fn run_seed(&self, seed: u64, again: bool) -> Result<Ran> {
         let folder = self.run_folder(seed);
-        let report = self.boot(&self.scenario(seed), &folder)?;
+        let report = self.boot(&self.scenario(seed), &folder, false)?;
         let mut repeated = again && report.verdict != Verdict::Interrupted;
         if repeated {
             let second = self.folder.join("runs").join(format!("seed-{seed}-again"));
-            let other = self.boot(&self.scenario(seed), &second)?;
+            let other = self.boot(&self.scenario(seed), &second, true)?;
             if other.verdict == Verdict::Interrupted {
                 return Ok(Ran::Cell(cell(seed, &other, false)));
             }
@@ -123,15 +123,16 @@ impl<'a> Hunt<'a> {
     }
 
     /// Runs `scenario` into `folder`, which may hold what an interrupted hunt left.
-    pub(super) fn boot(&self, scenario: &Scenario, folder: &Path) -> Result<RunReport> {
-        self.boot_on(self.args.guest.kernel.clone(), scenario, folder)
+    /// One that is `cold` begins with a boot.
+    pub(super) fn boot(&self, scenario: &Scenario, folder: &Path, cold: bool) -> Result<RunReport> {
+        self.boot_on(self.args.guest.kernel.clone(), scenario, folder, cold)
     }
 
     /// What becomes of `scenario` on the sound kernel, if there is one and it does not pass there.
     /// Nothing is kept of the run.
     pub(super) fn elsewhere(&self, scenario: &Scenario, folder: &Path) -> Result<Option<Verdict>> {
         let Some(kernel) = &self.sound_kernel else { return Ok(None) };
-        let report = self.boot_on(Some(kernel.clone()), scenario, folder)?;
+        let report = self.boot_on(Some(kernel.clone()), scenario, folder, false)?;
         remove_folder(folder)?;
         Ok(Some(report.verdict).filter(|verdict| *verdict != Verdict::Pass))
     }
@@ -141,11 +142,13 @@ impl<'a> Hunt<'a> {
         kernel: Option<String>,
         scenario: &Scenario,
         folder: &Path,
+        cold: bool,
     ) -> Result<RunReport> {
         remove_folder(folder)?;
         let config = folder.with_extension("json");
         write_file(&config, resolved(scenario)?.as_bytes())?;
-        let mut args = VmArgs { out: Some(folder.to_owned()), ..self.args.clone() };
+        let out = Some(folder.to_owned());
+        let mut args = VmArgs { out, cold, unchecked: true, ..self.args.clone() };
         args.guest.config = Some(config.clone());
         args.guest.kernel = kernel;
         let ran = vm::run_once(&args, self.paths, &Progress::silent());

@@ -8,6 +8,7 @@ use crate::qemu::{self, Attempt, Bounds, Decision};
 use crate::run::{
     BootPlan, BootRecord, Console, Folder, HostFacts, Limits, Observed, Stop, conclude, watch,
 };
+use crate::snapshot::{Key, Start};
 use anyhow::Result;
 
 /// Where the files of guests that KVM lost are kept, each attempt in a folder of its number.
@@ -29,7 +30,7 @@ pub(super) fn boot(
         }
         decision.attempt.accel.name().clone_into(&mut facts.accel);
         facts.accel_reason.clone_from(&decision.reason);
-        let seen = boot_with(&decision.attempt, args, plan, folder, facts, progress)?;
+        let seen = boot_with(&decision.attempt, args, plan, folder, facts, (paths, progress))?;
         if seen.hello.is_some() {
             decision.learn(paths)?;
         }
@@ -54,9 +55,19 @@ fn boot_with(
     plan: &BootPlan,
     folder: &Folder,
     facts: &mut HostFacts,
-    progress: &Progress,
+    (paths, progress): (&Paths, &Progress),
 ) -> Result<Observed> {
-    let guest = plan.guest(attempt, folder)?;
+    let mut guest = plan.guest(attempt, folder)?;
+    // Those of programs of `bench` are used once.
+    let start = match guest.order.is_some() && !args.cold && args.programs.commands.is_empty() {
+        true => {
+            let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, &facts.qemu);
+            Start::warm(&guest.layout, key, paths, progress)?
+        }
+        false => Start::Boot,
+    };
+    guest.memory = start.memory();
+    facts.start = Some(start.name().to_owned());
     let cpu = plan.host_cpu();
     folder.write_arguments(&qemu::arguments(&guest), cpu)?;
     let usual = plan.limits(attempt.accel, args.guest.hang_after);
@@ -66,17 +77,24 @@ fn boot_with(
         ..usual
     };
     facts.limits = Some(limits);
-    folder.write_json("host.json", facts)?;
     let allowed: Vec<_> =
         args.guest.allow_splat.iter().map(|regex| regex.as_str().to_owned()).collect();
-    folder.write_json("boot.json", &BootRecord::new(plan, &guest, &facts.qemu, &allowed))?;
-    progress.step(format!("booting Linux {} ({})", plan.kernel.release, attempt.accel.name()));
-    watch(
-        &guest,
+    folder.write_json("host.json", facts)?;
+    let record = BootRecord::new(plan, &guest, &facts.qemu, &allowed);
+    folder.write_json("boot.json", &record)?;
+    let doing = if start.snapshot().is_some() { "going on with" } else { "booting" };
+    progress.step(format!("{doing} Linux {} ({})", plan.kernel.release, attempt.accel.name()));
+    let seen = watch(
+        (&guest, start),
         Bounds { cpu, ..Bounds::default() },
         limits,
         Console::new(args.guest.allow_splat.clone(), args.console),
         &INTERRUPTED,
         progress,
-    )
+    )?;
+    if seen.snapshot.is_some() {
+        let snapshot = seen.snapshot.clone();
+        folder.write_json("boot.json", &BootRecord { snapshot, ..record })?;
+    }
+    Ok(seen)
 }

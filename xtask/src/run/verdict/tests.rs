@@ -30,6 +30,9 @@ pub(in crate::run) fn good() -> Observed {
         scheduler_output: Vec::new(),
         end: Some(End { reports: 1, ..End::default() }),
         damage: Damage::default(),
+        snapshot: None,
+        is_sample: false,
+        stops: false,
         unfinished: 0,
         console: Console::new(Vec::new(), false),
         printed: None,
@@ -259,4 +262,17 @@ fn a_guest_with_less_than_was_asked_for_is_not_judged() {
     assert_eq!(hello(|h| h.dies = Some(1)), Verdict::GuestError);
     assert_eq!(hello(|h| h.dies = Some(2)), Verdict::Pass);
     assert_eq!(hello(|h| h.nodes = 3), Verdict::Pass, "more is a note in the report");
+}
+
+#[test]
+fn a_guest_that_cannot_stop_says_what_to_pass_and_an_old_one_what_to_rebuild() {
+    let judged = |stop: Option<Result<(), String>>| {
+        let hello = Hello { protocol: VERSION, stop, ..Hello::default() };
+        let seen = Observed { hello: Some(hello.clone()), stops: true, ..good() };
+        no_stop(&seen, &hello)
+    };
+    assert_eq!(judged(Some(Ok(()))), None);
+    let locked = judged(Some(Err("iopl(3) failed: EPERM".into()))).unwrap();
+    assert!(locked.contains("EPERM; pass --config-via"), "{locked}");
+    assert!(judged(None).unwrap().contains("rebuild the --init"));
 }

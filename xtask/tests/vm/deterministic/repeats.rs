@@ -126,11 +126,14 @@ fn a_lost_deterministic_guest_still_shows_where_it_is() {
 }
 
 #[test]
-fn a_scenario_too_big_for_the_command_line_goes_by_initramfs() {
+fn a_scenario_too_big_for_the_command_line_goes_by_initramfs_where_no_stop_is() {
     let set = r#"{"num_workers":1,"work_type":{"Bursty":{"burst_duration":"1ms","sleep_duration":"3ms"}}}"#;
     let composed = vec![set; 30].join(",");
     let scenario = format!(r#"{{"iterations":3,"workload":{{"composed":[{composed}]}}}}"#);
     let report = deterministic(&scenario, &[]).run().expect("pass", 0);
+    assert_eq!(report["scenario_source"], "fw_cfg");
+    let locked = ["--kernel-arg", "lockdown=integrity"];
+    let report = deterministic(&scenario, &locked).run().expect("pass", 0);
     assert_eq!(report["scenario_source"], "initramfs");
 }
 
