@@ -6,7 +6,7 @@ use crate::error::Refusal;
 use crate::kernel::Kernel;
 use crate::progress::Progress;
 use crate::qemu::{AccelChoice, Decision};
-use crate::run::{ConfigVia, Disk};
+use crate::run::{ConfigVia, Disk, phase_ns};
 use anyhow::Result;
 use guest_init::proto::Order;
 
@@ -59,13 +59,9 @@ pub(super) fn disk(asked: &Disk) -> Disk {
     }
 }
 
-/// What a guest is told after its stop. Its boot does not depend on the seed, so that the seed says how far into
-/// the time between two ticks the run begins.
+/// What a guest is told after its stop.
 pub(super) fn order(via: ConfigVia, seed: u64, schedule_hash: bool) -> Option<Order> {
-    /// A tick of a kernel with 250 Hz.
-    const TICK_NS: u64 = 4_000_000;
-    let order = Order { phase_ns: scrambled(seed) % TICK_NS, schedule_hash };
-    (via == ConfigVia::FwCfg).then_some(order)
+    (via == ConfigVia::FwCfg).then(|| Order { phase_ns: phase_ns(seed), schedule_hash })
 }
 
 /// Whether a guest with this kernel can stop before it knows its scenario, as far as is known before a boot. Says
@@ -85,14 +81,6 @@ fn cannot_stop(kernel: &Kernel, kernel_args: &[String]) -> Option<String> {
         return Some(format!("`{word}` keeps PID 1 from I/O ports"));
     }
     kernel.lacks(PORTS).then(|| format!("its kernel has no {PORTS}"))
-}
-
-/// Neighbours among seeds are none among these (the finalizer of `SplitMix64`).
-fn scrambled(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// KVM has no part in this.

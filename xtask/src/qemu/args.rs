@@ -433,4 +433,34 @@ mod tests {
         let text = shown(&Guest { console: "/a,b/console.log".into(), ..guest() });
         assert!(text.contains("path=/a,,b/console.log"), "{text}");
     }
+
+    #[test]
+    fn a_snapshot_is_memory_in_files_that_the_guest_does_not_write() {
+        let folder = || Memory::Private("/s,t".into());
+        let order = Some("/r/order".into());
+        let guest = Guest { order, memory: folder(), ..guest() };
+        let text = shown(&guest);
+        for words in [
+            "-machine pc,memory-backend=memory\n",
+            "-object memory-backend-file,id=memory,size=512M,mem-path=/s,,t/memory,share=off\n",
+            "-chardev file,id=frames,path=/run/frames.log,append=on\n",
+            "-device pvpanic,events=0\n-action panic=pause\n-fw_cfg name=opt/org.schedlab/order,file=/r/order\n",
+            "-incoming defer\n",
+        ] {
+            assert!(text.contains(words), "no {words} in {text}");
+        }
+        let numa = Layout::new("2s1c".parse().unwrap(), &"2".parse().unwrap(), Some(512)).unwrap();
+        let nodes = shown(&Guest { layout: numa.clone(), ..guest.clone() });
+        assert!(nodes.contains("-machine pc\n"), "{nodes}");
+        for node in ["node0", "node1"] {
+            let file = format!("file,id={node},size=256M,mem-path=/s,,t/{node},share=off\n");
+            assert!(nodes.contains(&file), "no {file} in {nodes}");
+        }
+        let saved = shown(&Guest { layout: numa, memory: Memory::Shared(vec![7, 9]), ..guest });
+        assert!(
+            saved.contains("id=node1,size=256M,mem-path=/proc/self/fd/9,share=on\n"),
+            "{saved}"
+        );
+        assert!(!saved.contains("append=on") && !saved.contains("-incoming"), "{saved}");
+    }
 }

@@ -243,4 +243,30 @@ mod tests {
         ];
         assert_eq!(notices, expected);
     }
+
+    #[test]
+    fn a_guest_goes_on_by_the_same_lines_in_both_languages() {
+        let human = Monitor::Human.lines(&Command::Resume(7));
+        insta::assert_snapshot!(human, @r"
+        migrate_set_parameter announce-rounds 0
+        migrate_set_capability x-ignore-shared on
+        migrate_incoming fd:7
+        cont
+        ");
+        let qmp = Monitor::Qmp.lines(&Command::Resume(7));
+        assert_eq!(qmp.lines().count(), human.lines().count());
+        assert!(qmp.lines().all(|line| line.contains("human-monitor-command")), "{qmp}");
+        assert_eq!(Monitor::Qmp.lines(&Command::Quit), "{\"execute\":\"quit\"}\n");
+    }
+
+    #[test]
+    fn where_the_guest_is_and_whether_its_state_was_sent() {
+        let said = |line: &str| Monitor::Human.parse(line);
+        assert_eq!(said("VM status: running\r"), Some(Notice::AtTheStop(false)));
+        assert_eq!(said("VM status: paused (guest-panicked)\r"), Some(Notice::AtTheStop(true)));
+        assert_eq!(said("VM status: paused\r"), Some(Notice::Stopped));
+        let sent = Some(Notice::Migration("completed".into()));
+        assert_eq!(said("Migration status: completed\r"), sent);
+        assert_eq!(said("(qemu) info status"), None);
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) use limits::Limits;
 pub(crate) use load::{doubt, doubt_verdict};
 pub(crate) use plan::{
     Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
-    command_line, resolved,
+    command_line, phase_ns, resolved,
 };
 pub(crate) use printed::Comparison;
 pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};

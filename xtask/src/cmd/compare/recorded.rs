@@ -13,9 +13,9 @@ use crate::qemu::{self, Accel, AccelChoice, Attempt, Bounds, Decision, Wish};
 use crate::report::RunReport;
 use crate::run::{
     BootPlan, BootRecord, CMDLINE_BYTES, ConfigVia, Console, Disk, Folder, HostFacts, Limits,
-    arguments_sha256, command_line, resolved, watch,
+    arguments_sha256, command_line, phase_ns, resolved, watch,
 };
-use crate::snapshot::Start;
+use crate::snapshot::{Key, Start};
 use anyhow::{Context as _, Result};
 use regex::Regex;
 use serde::de::DeserializeOwned;
@@ -131,7 +131,16 @@ impl Recorded {
         let plan = self.plan(seed, qemu, paths)?;
         let decision = self.decide(qemu, paths)?;
         let folder = Folder::create(Some(out), &plan.scenario.name, paths)?;
-        let guest = plan.guest(&decision.attempt, &folder)?;
+        let mut guest = plan.guest(&decision.attempt, &folder)?;
+        let progress = Progress::silent();
+        let start = match guest.order.is_some() {
+            true => {
+                let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, qemu);
+                Start::warm(&guest.layout, key, paths, &progress)?
+            }
+            false => Start::Boot,
+        };
+        guest.memory = start.memory();
         let record = BootRecord::new(&plan, &guest, qemu, &self.boot.allow_splat);
         if let Some(what) = unlike(&record, &self.boot) {
             let message = format!("the new run would not be of the recorded guest: {what}");
@@ -143,11 +152,11 @@ impl Recorded {
         let limits = self.limits.unwrap_or_else(|| plan.limits(guest.accel, None));
         let mut facts = vm::host_facts(&plan, qemu, &decision);
         facts.limits = Some(limits);
+        facts.start = Some(start.name().to_owned());
         folder.write_json("host.json", &facts)?;
-        let progress = Progress::silent();
         let bounds = Bounds { cpu: plan.host_cpu(), ..Bounds::default() };
         let console = Console::new(self.allowed()?, false);
-        let seen = watch((&guest, Start::Boot), bounds, limits, console, interrupted, &progress)?;
+        let seen = watch((&guest, start), bounds, limits, console, interrupted, &progress)?;
         vm::finish(&plan, &decision.attempt, facts, seen, &folder, &progress)
     }
 
@@ -172,7 +181,11 @@ impl Recorded {
         let scenario = Scenario { seed, ..self.scenario.clone() };
         let files = (self.kernel()?, self.image(&scenario, paths)?);
         let resolved = self.resolved(&scenario)?;
-        boot.plan(files, (scenario, resolved), qemu, paths)
+        let mut plan = boot.plan(files, (scenario, resolved), qemu, paths)?;
+        if seed != self.scenario.seed {
+            plan.order.iter_mut().for_each(|order| order.phase_ns = phase_ns(seed));
+        }
+        Ok(plan)
     }
 
     /// What the scenario comes to, if it still travels as it did.
