@@ -137,6 +137,16 @@ pub(crate) enum BenchCommand {
         #[arg(long, value_name = "PATH")]
         schbench: Option<PathBuf>,
     },
+    /// Deterministic runs from snapshots beside those of an older schedlab that boots each, in turn, with
+    /// the ratios that must hold.
+    Warm {
+        /// That schedlab's `target/debug/xtask`, in its checkout.
+        #[arg(long, value_name = "PROGRAM")]
+        other: PathBuf,
+        /// Rounds of each comparison.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+    },
     /// The workload library on this machine against bare loops, in turn, with the bounds it must keep.
     WorkTypes {
         /// Rounds of each comparison, about 2 s each.

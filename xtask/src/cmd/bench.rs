@@ -9,6 +9,7 @@ mod kernels;
 mod latency;
 mod latency_table;
 mod rivals;
+mod warm;
 mod work_types;
 
 use super::vm;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: &BenchCommand, paths: &Paths) -> Result<u8> {
         BenchCommand::Latency { kernel, schbench } => {
             latency::run(kernel.as_deref(), schbench.as_deref(), paths)
         }
+        BenchCommand::Warm { other, count } => warm::run(other, *count),
         BenchCommand::WorkTypes { count } => work_types::run(*count, paths),
     }
 }
