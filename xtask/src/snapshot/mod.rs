@@ -87,13 +87,16 @@ impl Key {
 }
 
 impl Start {
-    /// From the snapshot of this key, which is made if there is none.
-    pub(crate) fn warm(
-        layout: &Layout,
-        key: Key,
-        paths: &Paths,
-        progress: &Progress,
-    ) -> Result<Self> {
+    /// From the snapshot of this key, which is made if there is none. Where there can be none, as on a full disk, from
+    /// the boot, which is said.
+    pub(crate) fn warm(layout: &Layout, key: Key, paths: &Paths, progress: &Progress) -> Self {
+        Self::find(layout, key, paths, progress).unwrap_or_else(|error| {
+            progress.step(format!("this run begins with a boot: {error:#}"));
+            Self::Boot
+        })
+    }
+
+    fn find(layout: &Layout, key: Key, paths: &Paths, progress: &Progress) -> Result<Self> {
         let all = paths.cache_dir(FOLDER)?;
         let folder = all.join(&key.hash);
         let lock_path = stock::lock_of(&folder);

@@ -136,7 +136,7 @@ impl Recorded {
         let start = match guest.order.is_some() {
             true => {
                 let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, qemu);
-                Start::warm(&guest.layout, key, paths, &progress)?
+                Start::warm(&guest.layout, key, paths, &progress)
             }
             false => Start::Boot,
         };

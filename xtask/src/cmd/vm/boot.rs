@@ -62,7 +62,7 @@ fn boot_with(
     let start = match guest.order.is_some() && !args.cold && args.programs.commands.is_empty() {
         true => {
             let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, &facts.qemu);
-            Start::warm(&guest.layout, key, paths, progress)?
+            Start::warm(&guest.layout, key, paths, progress)
         }
         false => Start::Boot,
     };

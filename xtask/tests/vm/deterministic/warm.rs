@@ -24,8 +24,9 @@ fn without_snapshots() -> TempDir {
         .map(PathBuf::from)
         .or_else(|| below("XDG_CACHE_HOME", "schedlab"))
         .or_else(|| below("HOME", ".cache/schedlab"));
-    let cache = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(usual.unwrap()).unwrap().flatten() {
+    let (cache, usual) = (tempfile::tempdir().unwrap(), usual.unwrap());
+    fs::create_dir_all(&usual).unwrap();
+    for entry in fs::read_dir(&usual).unwrap().flatten() {
         if entry.file_name() != "snapshots" {
             symlink(entry.path(), cache.path().join(entry.file_name())).unwrap();
         }
@@ -190,6 +191,16 @@ fn a_guest_that_may_not_use_ports_is_booted_and_says_why() {
     assert!(run.stderr.contains("each run of this guest begins with a boot: `lockdown="));
     assert_eq!(start(&run), COLD);
     assert!(run.stderr.contains("scenario by cmdline"), "{report}");
+}
+
+#[test]
+fn where_no_snapshot_can_be_kept_the_guest_is_booted() {
+    let cache = without_snapshots();
+    fs::write(cache.path().join("snapshots"), "no folder").unwrap();
+    let run = vm(&cache, &[]).run();
+    run.expect("pass", 0);
+    assert!(run.stderr.contains("this run begins with a boot: "), "{}", run.stderr);
+    assert_eq!(start(&run), COLD);
 }
 
 #[test]
