@@ -4,6 +4,7 @@
 //! stops at the very instruction. Called by `supervise`.
 
 use crate::port::Port;
+use crate::printed;
 use crate::proto::{Message, ORDER_FILE, Order};
 use crate::sys::Ports;
 use anyhow::{Context as _, Result, bail};
@@ -36,6 +37,7 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     sched_setaffinity(None, &first).context("sched_setaffinity(CPU 0) failed")?;
     sleep(CALM_NS);
     let ports = Ports::open().context("iopl(3) failed")?;
+    port.send(&Message::Printed(printed::read()));
     port.send(&Message::Waiting {});
     port.drain();
     ports.write_byte(STOP_PORT, STOP);

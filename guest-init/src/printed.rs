@@ -1,6 +1,6 @@
 //! What the kernel's console must show by the end of a run: its log once more, as checksums. The
 //! host cannot know otherwise that bytes of the console were lost on their way to its disk. Called
-//! by `runner` when nothing is measured any more.
+//! by `runner` when nothing is measured any more, and by `order` before the stop.
 
 use crate::loglevel;
 use crate::proto::{Printed, line_sum};
@@ -17,7 +17,7 @@ const PREFIX: usize = 32;
 
 /// A message without an end of line could go on, and until the next one neither we nor the console see it
 /// (`prb_commit`). This one is of the lowest level, which consoles do not show.
-const NEXT: &str = "<7>schedlab: the run is over\n";
+const NEXT: &str = "<7>schedlab: read up to here\n";
 
 /// The log as it is now.
 pub(crate) fn read() -> Printed {

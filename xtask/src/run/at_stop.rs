@@ -34,6 +34,7 @@ pub(super) struct AtStop {
     is_debugged: bool,
     /// The folder of the run.
     run: PathBuf,
+    hole: Option<String>,
     identity: Option<String>,
 }
 
@@ -53,6 +54,7 @@ pub(super) fn begin(
         go_on,
         is_debugged,
         run: run.clone(),
+        hole: None,
         identity: None,
     };
     match start {
@@ -75,10 +77,12 @@ pub(super) fn begin(
 }
 
 impl AtStop {
-    /// The guest has said that it stops.
-    pub(super) fn waits(&mut self) {
+    /// The guest has said that it stops. `hole` says what the console lacks by then: each run from a snapshot
+    /// would lack it.
+    pub(super) fn waits(&mut self, hole: Option<String>) {
         if matches!(self.step, Step::Booting) {
             self.step = Step::Stopping;
+            self.hole = hole;
         }
     }
 
@@ -122,6 +126,10 @@ impl AtStop {
             Step::Stopping => self.ask(&Command::Status, Step::Stopping, qemu),
             Step::Sent(state) => self.ask(&Command::Saved, Step::Sent(state), qemu),
             Step::Stopped => match &self.saving {
+                Some(_) if self.hole.is_some() => {
+                    let hole = self.hole.take().unwrap_or_default();
+                    self.go_on(Err(anyhow::anyhow!(hole)), qemu, progress);
+                }
                 None => self.go_on(Ok(()), qemu, progress),
                 Some(saving) => {
                     qemu.tell(&Command::Save(saving.socket()));

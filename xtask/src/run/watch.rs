@@ -362,7 +362,11 @@ impl<'a> Watch<'a> {
                 self.progress.step(format!("scenario by {source}, {} workers", plan.workers));
                 self.seen.plan = Some(*plan);
             }
-            Message::Waiting {} => self.at_stop.waits(),
+            Message::Waiting {} => {
+                let printed = self.printed.take();
+                let so_far = printed.map(|printed| Comparison::of(&self.log.all(), printed));
+                self.at_stop.waits(so_far.and_then(|so_far| so_far.hole()));
+            }
             Message::Stage { text, .. } => self.progress.update(text),
             Message::Note { text, .. } => {
                 self.progress.step(&text);

@@ -44,14 +44,14 @@ fn workers_of_priority_98_take_every_cpu_and_the_run_passes() {
 const WARNS: &str = r#"{"duration":"300ms","workload":{"work_type":{"Custom":{"name":"warn"}},
     "composed":[{"num_workers":1,"work_type":"SpinWait"}]}}"#;
 
-/// QEMU may write 10 KiB into a file, says nothing of the rest and goes on.
+/// QEMU may write 16 KiB into a file, says nothing of the rest and goes on.
 #[test]
 fn a_console_that_did_not_get_to_the_disk_whole_is_no_pass() {
     let dir = tempfile::tempdir().unwrap();
     let path = std::env::var_os("PATH").unwrap();
     let found = std::env::split_paths(&path).map(|folder| folder.join("qemu-system-x86_64"));
     let qemu = found.into_iter().find(|file| file.is_file()).unwrap();
-    let script = format!("ulimit -f 20\nexec {} \"$@\"\n", qemu.display());
+    let script = format!("ulimit -f 32\nexec {} \"$@\"\n", qemu.display());
     let limited = instead_of_qemu(dir.path(), &script);
     for kernel in ["bookworm", "trixie-backports"] {
         let vm = Vm::deterministic(WARNS).test_init().args(["--kernel", kernel]);

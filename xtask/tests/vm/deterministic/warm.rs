@@ -1,7 +1,7 @@
 //! Warm starts: a run that goes on from a snapshot is the run that was booted, a snapshot that is not
 //! whole is not used, and what dies while it makes one leaves nothing that is.
 
-use crate::bench::{Run, Vm, qemu_of, signal};
+use crate::bench::{Run, Vm, instead_of_qemu, qemu_of, signal};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -169,6 +169,22 @@ fn who_is_killed_while_it_makes_one_leaves_none_that_is_used() {
     by_qemu.expect("qemu-failed", 4);
     assert_eq!(start(&vm(&cache, &[]).run()), SAVED);
     assert_eq!(start(&vm(&cache, &[]).run()), WARM);
+}
+
+/// QEMU may write 16 KiB into a file, says nothing of the rest and goes on.
+#[test]
+fn a_console_that_lost_lines_of_the_boot_is_kept_by_no_snapshot() {
+    let (cache, dir) = (without_snapshots(), tempfile::tempdir().unwrap());
+    let path = std::env::var_os("PATH").unwrap();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("qemu-system-x86_64"));
+    let qemu = found.into_iter().find(|file| file.is_file()).unwrap();
+    let script = format!("ulimit -f 32\nexec {} \"$@\"\n", qemu.display());
+    let limited = instead_of_qemu(dir.path(), &script);
+    let run = vm(&cache, &[]).env("PATH", &limited).run();
+    run.expect("report-lost", 4);
+    assert!(run.stderr.contains("no snapshot was kept"), "{}", run.stderr);
+    assert!(snapshots(&cache).is_empty());
+    assert_eq!(start(&vm(&cache, &[]).run()), SAVED);
 }
 
 #[test]
