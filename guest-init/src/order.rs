@@ -28,6 +28,10 @@ const NAME_AT: usize = 8;
 /// CPU 0, on which PID 1 is.
 const CALM_NS: u64 = 50_000_000;
 
+/// After the stop. QEMU goes on with the vCPU behind the one that stopped, and from a snapshot with the first one. Where
+/// vCPUs share the time until the next timer (8.1 and newer) that gave other turns, until all of them had slept.
+const SETTLE_NS: u64 = 2_000_000;
+
 /// Stops the machine, then reads what to do. The ports are closed by the end: a child would inherit
 /// them, and switches to it would be slower.
 pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
@@ -41,6 +45,7 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     port.send(&Message::Waiting {});
     port.drain();
     ports.write_byte(STOP_PORT, STOP);
+    sleep(SETTLE_NS);
     let bytes = read_file(&ports)?;
     drop(ports);
     sched_setaffinity(None, &everywhere).context("sched_setaffinity failed")?;
