@@ -24,21 +24,20 @@ const DIRECTORY: u16 = 0x19;
 const ENTRY_BYTES: usize = 64;
 const NAME_AT: usize = 8;
 
-/// Before the stop, so that nothing of the boot still runs elsewhere: QEMU gives the first turn after it to
-/// CPU 0, on which PID 1 is.
+/// Before the stop, so that nothing of the boot still runs elsewhere: QEMU stops this vCPU at the instruction, the others
+/// when its main loop comes to it.
 const CALM_NS: u64 = 50_000_000;
 
-/// After the stop. QEMU goes on with the vCPU behind the one that stopped, and from a snapshot with the first one. Where
-/// vCPUs share the time until the next timer (8.1 and newer) that gave other turns, until all of them had slept.
+/// After the stop. QEMU gives its vCPUs turns one after the other, and which one is next is no part of a snapshot: from
+/// one it is the first vCPU, else whichever the stop met. It is the first one again once all vCPUs slept and the last
+/// one alone woke and slept, whichever it was before (`rr_cpu_thread_fn` in accel/tcg/tcg-accel-ops-rr.c).
 const SETTLE_NS: u64 = 2_000_000;
 
 /// Stops the machine, then reads what to do. The ports are closed by the end: a child would inherit
 /// them, and switches to it would be slower.
 pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     let everywhere = sched_getaffinity(None).context("sched_getaffinity failed")?;
-    let mut first = CpuSet::new();
-    first.set(0);
-    sched_setaffinity(None, &first).context("sched_setaffinity(CPU 0) failed")?;
+    sched_setaffinity(None, &last_of(&everywhere)).context("sched_setaffinity failed")?;
     sleep(CALM_NS);
     let ports = Ports::open().context("iopl(3) failed")?;
     port.send(&Message::Printed(printed::read()));
@@ -48,17 +47,25 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     sleep(SETTLE_NS);
     let bytes = read_file(&ports)?;
     drop(ports);
-    sched_setaffinity(None, &everywhere).context("sched_setaffinity failed")?;
     let text = String::from_utf8(bytes).context("the order")?;
     let parsed = Order::parse(&text).map(|(order, scenario)| (order, scenario.to_owned()));
     let (order, scenario) = parsed.context("the order has no first line")?;
     sleep(order.phase_ns);
+    sched_setaffinity(None, &everywhere).context("sched_setaffinity failed")?;
     Ok((order, scenario))
 }
 
 /// Why this kernel gives PID 1 no ports, if it does not.
 pub(crate) fn cannot_stop() -> Option<String> {
     Ports::open().err().map(|error| format!("iopl(3) failed: {error}"))
+}
+
+fn last_of(cpus: &CpuSet) -> CpuSet {
+    let mut last = CpuSet::new();
+    if let Some(cpu) = (0..CpuSet::MAX_CPU).rev().find(|cpu| cpus.is_set(*cpu)) {
+        last.set(cpu);
+    }
+    last
 }
 
 /// The file up to its first zero.
