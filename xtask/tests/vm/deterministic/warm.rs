@@ -86,8 +86,9 @@ fn a_warm_run_is_a_cold_run_and_one_in_twenty_is_compared() {
 #[test]
 fn other_machines_and_schedulers_have_snapshots_of_their_own() {
     let cache = without_snapshots();
-    let machines: [&[&str]; 4] = [
+    let machines: [&[&str]; 5] = [
         &["--cpus", "1"],
+        &["--cpus", "8", "--kernel", "trixie"],
         &["--topology", "1s2c2t"],
         &["--numa", "2", "--cpus", "4"],
         &["--scheduler", "test"],
