@@ -28,6 +28,7 @@ mod storage;
 mod sys;
 
 mod facts;
+mod handover;
 mod port;
 mod printed;
 mod runner;

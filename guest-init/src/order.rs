@@ -28,6 +28,9 @@ const NAME_AT: usize = 8;
 /// when its main loop comes to it.
 const CALM_NS: u64 = 50_000_000;
 
+/// A scheduler may have a process that wakes up now and then. One that never sleeps is not waited for.
+const WAITS: usize = 20;
+
 /// After the stop. QEMU gives its vCPUs turns one after the other, and which one is next is no part of a snapshot: from
 /// one it is the first vCPU, else whichever the stop met. It is the first one again once all vCPUs slept and the last
 /// one alone woke and slept, whichever it was before (`rr_cpu_thread_fn` in accel/tcg/tcg-accel-ops-rr.c).
@@ -43,6 +46,12 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     port.send(&Message::Printed(printed::read()));
     port.send(&Message::Waiting {});
     port.drain();
+    for _ in 0..WAITS {
+        if runs_alone() {
+            break;
+        }
+        sleep(CALM_NS);
+    }
     ports.write_byte(STOP_PORT, STOP);
     sleep(SETTLE_NS);
     let bytes = read_file(&ports)?;
@@ -50,7 +59,6 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     let text = String::from_utf8(bytes).context("the order")?;
     let parsed = Order::parse(&text).map(|(order, scenario)| (order, scenario.to_owned()));
     let (order, scenario) = parsed.context("the order has no first line")?;
-    sleep(order.phase_ns);
     sched_setaffinity(None, &everywhere).context("sched_setaffinity failed")?;
     Ok((order, scenario))
 }
@@ -58,6 +66,12 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
 /// Why this kernel gives PID 1 no ports, if it does not.
 pub(crate) fn cannot_stop() -> Option<String> {
     Ports::open().err().map(|error| format!("iopl(3) failed: {error}"))
+}
+
+/// Whether nothing else is runnable, by the fourth number of /proc/loadavg.
+fn runs_alone() -> bool {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').nth(3).is_some_and(|tasks| tasks.starts_with("1/"))
 }
 
 fn last_of(cpus: &CpuSet) -> CpuSet {
@@ -104,12 +118,12 @@ fn place_of(entry: &[u8; ENTRY_BYTES]) -> Option<(u16, usize)> {
     (name == ORDER_FILE.as_bytes()).then_some((key, size as usize))
 }
 
-fn sleep(ns: u64) {
+pub(crate) fn sleep(ns: u64) {
     const SECOND: u64 = 1_000_000_000;
     if ns > 0 {
         let tv_nsec = i64::try_from(ns % SECOND).unwrap_or_default();
         let tv_sec = i64::try_from(ns / SECOND).unwrap_or_default();
-        // Nobody interrupts PID 1 here.
+        // Nobody interrupts PID 1 or the runner here.
         let _ = clock_nanosleep_relative(ClockId::Monotonic, &Timespec { tv_sec, tv_nsec });
     }
 }

@@ -2,30 +2,40 @@
 //! pipe; PID 1 frames them. If it dies, PID 1 lives and says so.
 
 use crate::facts;
+use crate::handover::{Taker, Task};
+use crate::order::sleep;
 use crate::printed;
-use crate::proto::{End, Message};
+use crate::proto::{self, End, Message};
 use crate::scheduler::Keeper;
 use crate::storage::{Disk, difference};
+use anyhow::{Context as _, Result};
 use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
 use std::time::Duration;
 use workloads::{
-    Event, Plan, RunOptions, RunOutcome, Scenario, SchedulerKeeper, become_supervisor,
+    Event, IoPlace, RunOptions, RunOutcome, Scenario, SchedulerKeeper, Topology, become_supervisor,
     monotonic_ns, to_ns,
 };
 
 /// Status of a runner that could not go on and has said why.
 const EXIT_FAILED: i32 = 1;
 
-/// Runs `scenario` as planned and returns the exit status.
+/// What there is for a run, whatever its scenario.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) options: RunOptions,
+    pub(crate) disk: Option<&'a Disk>,
+    /// Modules that were loaded.
+    pub(crate) modules: Vec<String>,
+}
+
+/// Attaches the scheduler that the run begins with, waits for its task, does it, and returns the exit status.
 pub(crate) fn main(
-    scenario: &Scenario,
-    plan: &Plan,
-    options: &RunOptions,
-    disk: Option<&Disk>,
+    machine: Machine<'_>,
     mut keeper: Option<Keeper>,
+    taker: Taker,
     pipe: OwnedFd,
 ) -> i32 {
     let pipe = File::from(pipe);
@@ -35,25 +45,20 @@ pub(crate) fn main(
         let text = format!("the runner is not above its workload: sched_setattr failed: {errno}");
         out.borrow_mut().note(text);
     }
-    let before = disk.and_then(Disk::counters);
+    let disk = machine.disk;
     let begun = keeper.as_mut().map_or(Ok(()), |keeper| {
         out.borrow_mut().stage("attaching the scheduler");
         keeper.begin()
     });
-    let outcome = match begun {
-        Err(why) => RunOutcome { error: Some(why), ..RunOutcome::default() },
-        Ok(()) => {
-            let keeper = keeper.as_mut().map(|keeper| keeper as &mut dyn SchedulerKeeper);
-            // With a tick PID 1 has something to say all the while. Operations that take longer than
-            // its beat make it beat.
-            let quiet = match options.tick {
-                Some(_) => Duration::ZERO,
-                None => scenario.warmup + plan.length(scenario),
-            };
-            let mut on_event = |event| out.borrow_mut().event(&event, quiet);
-            workloads::run_under(keeper, scenario, plan, options, &mut on_event)
-        }
-    };
+    let mut before = None;
+    let outcome = begun.and_then(|()| {
+        let task = taker.take().map_err(|error| format!("{error:#}"))?;
+        sleep(task.order.phase_ns);
+        before = disk.and_then(Disk::counters);
+        run(&task, machine, keeper.as_mut(), &out).map_err(|error| format!("{error:#}"))
+    });
+    let outcome =
+        outcome.unwrap_or_else(|why| RunOutcome { error: Some(why), ..RunOutcome::default() });
     let after = disk.and_then(Disk::counters);
     let used = before.zip(after).map(|(before, after)| difference(before, after));
     let status = if outcome.error.is_none() { 0 } else { EXIT_FAILED };
@@ -74,6 +79,37 @@ pub(crate) fn main(
     out.send(&Message::Printed(printed::read()));
     out.send(&Message::End(end));
     status
+}
+
+fn run(
+    task: &Task,
+    machine: Machine<'_>,
+    keeper: Option<&mut Keeper>,
+    out: &RefCell<Lines>,
+) -> Result<RunOutcome> {
+    let Machine { options, modules, .. } = machine;
+    let options = RunOptions { schedule_hash: task.order.schedule_hash, ..options };
+    let scenario = Scenario::parse_again(&task.scenario)
+        .with_context(|| format!("scenario from {}", task.source))?;
+    let topology = Topology::read().map_err(anyhow::Error::msg)?;
+    let plan = scenario.plan(&topology).context("the scenario on this machine")?;
+    let (IoPlace::Device(place) | IoPlace::Dir(place)) = &options.io;
+    out.borrow_mut().send(&Message::Plan(Box::new(proto::Plan {
+        workers: plan.total_workers(),
+        scenario: scenario.clone(),
+        source: task.source.clone(),
+        io: place.display().to_string(),
+        modules,
+    })));
+    // With a tick PID 1 has something to say all the while. Operations that take longer than
+    // its beat make it beat.
+    let quiet = match options.tick {
+        Some(_) => Duration::ZERO,
+        None => scenario.warmup + plan.length(&scenario),
+    };
+    let keeper = keeper.map(|keeper| keeper as &mut dyn SchedulerKeeper);
+    let mut on_event = |event| out.borrow_mut().event(&event, quiet);
+    Ok(workloads::run_under(keeper, &scenario, &plan, &options, &mut on_event))
 }
 
 /// PID 1's pipe. A write that fails leaves PID 1 without an end, which it reports.

@@ -7,21 +7,9 @@ use crate::storage::{Disk, argument, by_serial};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use workloads::Scenario;
 
 /// The text of the scenario and the name of its source.
-pub(crate) fn find(cmdline: &str, disk: Option<&Disk>) -> Result<(Scenario, &'static str)> {
-    let (text, source) = read(cmdline, disk)?;
-    parse(&text, source)
-}
-
-pub(crate) fn parse(text: &str, source: &'static str) -> Result<(Scenario, &'static str)> {
-    let scenario =
-        Scenario::parse_again(text).with_context(|| format!("scenario from {source}"))?;
-    Ok((scenario, source))
-}
-
-fn read(cmdline: &str, disk: Option<&Disk>) -> Result<(String, &'static str)> {
+pub(crate) fn find(cmdline: &str, disk: Option<&Disk>) -> Result<(String, &'static str)> {
     if let Some(encoded) = argument(cmdline, args::SCENARIO) {
         let bytes = STANDARD_NO_PAD.decode(encoded).context("base64 of the scenario")?;
         return Ok((String::from_utf8(bytes).context("scenario text")?, "cmdline"));

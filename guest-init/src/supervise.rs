@@ -1,23 +1,23 @@
-//! What PID 1 does while the guest is up: prepare, fork the runner, pass its messages on as
-//! frames, beat, reap orphans, and say how the runner ended. Called by `boot`.
+//! What PID 1 does while the guest is up: prepare, fork the runner, tell it the scenario, pass its messages on
+//! as frames, beat, reap orphans, and say how the runner ended. Called by `boot`.
 
+use crate::handover::{self, Giver, Task};
 use crate::mounts::CPU_TIME;
 use crate::port::Port;
-use crate::proto::{Message, Plan, args};
+use crate::proto::{Message, Order, args};
+use crate::runner::Machine;
 use crate::scheduler::{Keeper, Scribe};
 use crate::storage::{Disk, argument};
 use crate::wait::wait_readable;
 use crate::{facts, loglevel, modules, order, runner, scheduler, source};
 use anyhow::{Context as _, Result, bail};
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait};
 use std::time::{Duration, Instant};
-use workloads::{
-    IoPlace, RunOptions, Topology, become_supervisor, cgroup_root, fork_child, monotonic_ns,
-};
+use workloads::{IoPlace, RunOptions, become_supervisor, cgroup_root, fork_child, monotonic_ns};
 
 /// The host calls a guest hung that is silent for many of these.
 const BEAT: Duration = Duration::from_secs(2);
@@ -43,40 +43,47 @@ pub(crate) fn run(port: &mut Port, started_ns: u64, notes: Vec<String>) -> Resul
     loaded.refused.into_iter().for_each(|text| note(port, text));
     let (disk, remark) = Disk::bring_up(&cmdline);
     remark.into_iter().for_each(|text| note(port, text));
-    let by_order = stops.then(|| order::wait_for(port)).transpose()?;
-    let (scenario, source) = match &by_order {
-        Some((_, text)) => source::parse(text, "fw_cfg")?,
-        None => source::find(&cmdline, disk.as_ref())?,
-    };
     let io = disk.as_ref().map_or_else(|| IoPlace::Dir("/tmp".into()), Disk::io_place);
-    let (IoPlace::Device(place) | IoPlace::Dir(place)) = &io;
-    let topology = Topology::read().map_err(anyhow::Error::msg)?;
-    let plan = scenario.plan(&topology).context("the scenario on this machine")?;
-    port.send(&Message::Plan(Box::new(Plan {
-        workers: plan.total_workers(),
-        scenario: scenario.clone(),
-        source: source.into(),
-        io: place.display().to_string(),
+    let machine = Machine {
+        options: RunOptions {
+            io,
+            cgroups: cgroup_root().ok(),
+            cpu_time: Some(CPU_TIME.into()),
+            schedule_hash: false,
+            tick: beat(&cmdline)?,
+        },
+        disk: disk.as_ref(),
         modules: loaded.names,
-    })));
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
-    let schedule_hash = match &by_order {
-        Some((order, _)) => order.schedule_hash,
-        None => argument(&cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH),
     };
-    let (cgroups, cpu_time) = (cgroup_root().ok(), Some(CPU_TIME.into()));
-    let tick = beat(&cmdline)?;
-    let options = RunOptions { io, cgroups, cpu_time, schedule_hash, tick };
-    let (mut scribe, keeper) = schedulers()?;
-    let runner =
-        fork_child(|| runner::main(&scenario, &plan, &options, disk.as_ref(), keeper, writer));
+    let (scribe, keeper) = schedulers()?;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("pipe2 failed")?;
+    let (giver, taker) = handover::pair().context("pipe2 failed")?;
+    let runner = fork_child(|| runner::main(machine, keeper, taker, writer));
     let runner = runner.context("fork of the runner failed")?;
-    let relayed = relay(port, runner, reader, scribe.as_mut());
+    let mut relay = Relay::new(port, runner, reader, scribe)?;
+    let relayed = relay.until_ready(&giver).and_then(|is_ready| {
+        if is_ready {
+            let disk = disk.as_ref();
+            giver.give(&task(relay.port, &cmdline, disk, stops)?)?;
+        }
+        relay.until_end()
+    });
     // A runner that was killed could not say that it had ended.
     if relayed.is_err() {
-        scribe.iter_mut().for_each(|scribe| scribe.send(port));
+        relay.scribe.iter_mut().for_each(|scribe| scribe.send(relay.port));
     }
     relayed
+}
+
+/// What there is to run; of a guest that stops, once it has stopped.
+fn task(port: &mut Port, cmdline: &str, disk: Option<&Disk>, stops: bool) -> Result<Task> {
+    if stops {
+        let (order, scenario) = order::wait_for(port)?;
+        return Ok(Task { order, source: "fw_cfg".into(), scenario });
+    }
+    let (scenario, source) = source::find(cmdline, disk)?;
+    let schedule_hash = argument(cmdline, args::SCHEDULE) == Some(args::SCHEDULE_HASH);
+    Ok(Task { order: Order { phase_ns: 0, schedule_hash }, source: source.into(), scenario })
 }
 
 /// How often a sign of life is due while the workload is measured; none if it is never.
@@ -96,43 +103,92 @@ fn schedulers() -> Result<(Option<Scribe>, Option<Keeper>)> {
     Ok((Some(scribe), Some(Keeper::new(carried, streams))))
 }
 
-/// Passes lines on until the runner is gone, then says whether it had said all.
-fn relay(
-    port: &mut Port,
+/// Passes on what the runner says.
+struct Relay<'a> {
+    port: &'a mut Port,
+    scribe: Option<Scribe>,
     runner: Pid,
+    /// The end of the pipe would not let poll sleep, and a PID 1 that spins keeps a runner of the
+    /// same priority from ever ending on its CPU: then only its end is waited for.
+    ended: OwnedFd,
     pipe: OwnedFd,
-    mut scribe: Option<&mut Scribe>,
-) -> Result<()> {
-    fcntl_setfl(&pipe, OFlags::NONBLOCK).context("fcntl(runner pipe) failed")?;
-    // The end of the pipe would not let poll sleep, and a PID 1 that spins keeps a runner of the
-    // same priority from ever ending on its CPU: then only its end is waited for.
-    let ended = pidfd_open(runner, PidfdFlags::empty()).context("pidfd_open(runner) failed")?;
-    let mut open = true;
-    let mut lines = Vec::new();
-    let mut next_beat = Instant::now() + BEAT;
-    loop {
-        let status = reap(runner);
+    is_open: bool,
+    has_ended: bool,
+    lines: Vec<u8>,
+    next_beat: Instant,
+}
+
+impl<'a> Relay<'a> {
+    fn new(port: &'a mut Port, runner: Pid, pipe: OwnedFd, scribe: Option<Scribe>) -> Result<Self> {
+        fcntl_setfl(&pipe, OFlags::NONBLOCK).context("fcntl(runner pipe) failed")?;
+        let ended = pidfd_open(runner, PidfdFlags::empty()).context("pidfd_open(runner) failed")?;
+        Ok(Self {
+            port,
+            scribe,
+            runner,
+            ended,
+            pipe,
+            is_open: true,
+            has_ended: false,
+            lines: Vec::new(),
+            next_beat: Instant::now() + BEAT,
+        })
+    }
+
+    /// Whether the runner waits for its task. If not, it has ended or is about to.
+    fn until_ready(&mut self, giver: &Giver) -> Result<bool> {
+        loop {
+            // Before the round: what the runner wrote until then is passed on by it.
+            let is_ready = giver.is_ready();
+            self.pass_on()?;
+            match is_ready {
+                Some(is_ready) => return Ok(is_ready),
+                None if self.has_ended => return Ok(false),
+                None => self.wait(Some(giver.as_fd())),
+            }
+        }
+    }
+
+    fn until_end(&mut self) -> Result<()> {
+        while !self.has_ended {
+            self.pass_on()?;
+            if !self.has_ended {
+                self.wait(None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what is there. An error says that the runner was killed.
+    fn pass_on(&mut self) -> Result<()> {
+        let status = reap(self.runner);
         // Read after the reaping: what a dead runner wrote is in the pipe by then.
-        open = open && drain(&pipe, &mut lines);
-        scribe.iter_mut().for_each(|scribe| scribe.take());
-        if let Some(quiet) = pass_on(port, &mut lines, scribe.as_deref_mut()) {
-            next_beat = Instant::now() + quiet + BEAT;
+        self.is_open = self.is_open && drain(&self.pipe, &mut self.lines);
+        self.scribe.iter_mut().for_each(Scribe::take);
+        if let Some(quiet) = send_lines(self.port, &mut self.lines, self.scribe.as_mut()) {
+            self.next_beat = Instant::now() + quiet + BEAT;
         }
         match status {
-            Some(status) if status.exit_status().is_some() => return Ok(()),
+            Some(status) if status.exit_status().is_some() => self.has_ended = true,
             Some(status) => {
                 bail!("the runner was killed by signal {:?}", status.terminating_signal())
             }
             None => {}
         }
-        if Instant::now() >= next_beat {
-            port.send(&Message::Heartbeat {});
-            next_beat = Instant::now() + BEAT;
+        Ok(())
+    }
+
+    /// Waits for more, or for the time of the next sign of life, which is given.
+    fn wait(&mut self, also: Option<BorrowedFd<'_>>) {
+        if Instant::now() >= self.next_beat {
+            self.port.send(&Message::Heartbeat {});
+            self.next_beat = Instant::now() + BEAT;
         }
-        let timeout = next_beat.saturating_duration_since(Instant::now());
-        let written = scribe.iter().flat_map(|scribe| scribe.descriptors());
-        let runner = [Some(&ended), open.then_some(&pipe)].into_iter().flatten();
-        wait_readable(runner.map(|fd| fd.as_fd()).chain(written), timeout);
+        let timeout = self.next_beat.saturating_duration_since(Instant::now());
+        let written = self.scribe.iter().flat_map(|scribe| scribe.descriptors());
+        let runner = [Some(&self.ended), self.is_open.then_some(&self.pipe)];
+        let runner = runner.into_iter().flatten().map(|fd| fd.as_fd());
+        wait_readable(runner.chain(written).chain(also), timeout);
     }
 }
 
@@ -163,7 +219,7 @@ fn drain(pipe: &OwnedFd, lines: &mut Vec<u8>) -> bool {
 
 /// Sends the whole lines of `lines` and keeps the rest; says for how long nothing need come after
 /// them. What schedulers wrote goes before the end.
-fn pass_on(
+fn send_lines(
     port: &mut Port,
     lines: &mut Vec<u8>,
     mut scribe: Option<&mut Scribe>,

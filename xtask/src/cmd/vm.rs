@@ -125,6 +125,11 @@ pub(super) fn run_prepared(
     let decision = decide(args, plan, qemu, paths)?;
     let mut facts = host_facts(plan, qemu, &decision);
     let (attempt, seen) = boot::boot(args, plan, decision, &folder, &mut facts, (paths, progress))?;
+    if deterministic::learn(plan, &seen, paths)? {
+        remove_folder(folder.path())?;
+        let (plan, qemu) = prepare(args, paths, progress)?;
+        return run_prepared(args, &plan, &qemu, paths, progress);
+    }
     let is_sample = seen.is_sample && !args.unchecked && seen.stop.is_guests_own();
     let report = finish(plan, &attempt, facts, seen, &folder, progress)?;
     if is_sample {
@@ -273,7 +278,8 @@ fn plan(
         deterministic: args.deterministic.then(|| layout.cpus()),
         disk: &disk,
         schedule_hash: args.schedule_hash,
-        by_order: args.deterministic && deterministic::stops(&kernel, &kernel_args, progress),
+        by_order: args.deterministic
+            && deterministic::stops(&kernel, &kernel_args, (paths, progress)),
         extra: &kernel_args,
     };
     let via = choose_via(args.config_via, &scenario, &arguments, virtio_disk)?;

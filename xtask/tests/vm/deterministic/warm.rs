@@ -210,6 +210,39 @@ fn a_guest_that_may_not_use_ports_is_booted_and_says_why() {
     assert!(run.stderr.contains("scenario by cmdline"), "{report}");
 }
 
+/// The host does not see through the quotes, which the kernel takes off.
+#[test]
+fn a_guest_that_alone_knows_that_it_has_no_ports_is_booted_again_once() {
+    let cache = without_snapshots();
+    let quoted = ["--kernel-arg", "\"lockdown=integrity\""];
+    let (first, next) = (vm(&cache, &quoted).run(), vm(&cache, &quoted).run());
+    for (run, boots) in [(&first, 2), (&next, 1)] {
+        run.expect("pass", 0);
+        assert_eq!(start(run), COLD);
+        assert!(run.stderr.contains("each run of this guest begins with a boot: iopl(3) failed"));
+        assert_eq!(run.stderr.matches("booting Linux").count(), boots, "{}", run.stderr);
+    }
+    assert_same_bytes(&first, &next);
+}
+
+#[test]
+fn a_scheduler_is_attached_before_the_stop() {
+    let cache = without_snapshots();
+    let run = |more: &[&str]| vm(&cache, &[&["--scheduler", "test"], more].concat()).run();
+    let (cold, saved, warm) = (run(&["--cold"]), run(&[]), run(&[]));
+    assert_eq!([&cold, &saved, &warm].map(start), [COLD, SAVED, WARM]);
+    for run in [&cold, &saved, &warm] {
+        let report = run.expect("pass", 0);
+        assert!(report["schedulers"][0]["attached_after_ns"].is_u64(), "{report}");
+        assert_same_bytes(&cold, run);
+    }
+    let frames = warm.text("frames.log");
+    let at = |text: &str| frames.find(text).unwrap_or_else(|| panic!("no {text}: {frames}"));
+    assert!(
+        at("attaching the scheduler") < at("waiting") && at("waiting") < at("workers at the gate")
+    );
+}
+
 #[test]
 fn where_no_snapshot_can_be_kept_the_guest_is_booted() {
     let cache = without_snapshots();
