@@ -115,6 +115,10 @@ pub(crate) struct DiskFile {
 /// times as dear.
 const INTEL_MAX: &str = "max,vendor=GenuineIntel,family=6,model=28,stepping=10";
 
+/// CPUID leaf 0x1f has the dies. Where it is the last leaf, QEMU 10.0 aborts in `encode_topo_cpuid1f` as kernels boot;
+/// one more, an empty one, spares it that.
+const BEYOND_DIES: &str = ",level=32";
+
 /// Instructions that give what no replay could.
 const NO_ENTROPY: &str = ",-rdrand,-rdseed";
 
@@ -229,20 +233,22 @@ pub(crate) fn cpu(
     match accel {
         Accel::Kvm => model.unwrap_or("host").to_owned(),
         Accel::Tcg if is_deterministic => format!("{}{NO_ENTROPY}", emulated_model(model, layout)),
-        Accel::Tcg => emulated_model(model, layout).to_owned(),
+        Accel::Tcg => emulated_model(model, layout),
     }
 }
 
-fn emulated_model<'a>(model: Option<&'a str>, layout: &Layout) -> &'a str {
+fn emulated_model(model: Option<&str>, layout: &Layout) -> String {
     let richest = if layout.needs_intel() { INTEL_MAX } else { "max" };
-    model.unwrap_or(richest)
+    let model = model.unwrap_or(richest);
+    let needs_level = layout.topology().llcs_in_socket() > 1 && !model.contains("level=");
+    format!("{model}{}", if needs_level { BEYOND_DIES } else { "" })
 }
 
 fn processors(guest: &Guest) -> Vec<String> {
     match guest.icount {
         Some(icount) => {
             let model = emulated_model(guest.cpu_model.as_deref(), &guest.layout);
-            turns::arguments(&guest.layout, model, icount.turns)
+            turns::arguments(&guest.layout, &model, icount.turns)
         }
         None => guest.layout.arguments(),
     }
@@ -344,6 +350,14 @@ mod tests {
             gdb: None,
             until: None,
         }
+    }
+
+    #[test]
+    fn the_leaf_of_dies_is_never_the_last() {
+        let cpu_of = |topology, model| cpu(Accel::Tcg, model, &layout(topology), false);
+        assert_eq!(cpu_of("1s2d1c1t", None), format!("{INTEL_MAX},level=32"));
+        assert_eq!(cpu_of("1s2d1c1t", Some("max,level=40")), "max,level=40");
+        assert_eq!(cpu_of("2s1c2t", None), INTEL_MAX);
     }
 
     fn shown(guest: &Guest) -> String {
