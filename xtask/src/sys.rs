@@ -1,6 +1,6 @@
-//! The things here that need unsafe code: what runs between fork and exec, and a call that no crate
-//! of ours wraps. Called by `qemu` and `scheduler`.
-#![expect(unsafe_code, reason = "code between fork and exec, one libc call; safe signatures out")]
+//! The things here that need unsafe code: what runs between fork and exec, and calls that no crate
+//! of ours wraps. Called by `qemu`, `scheduler` and `cmd::bench`.
+#![expect(unsafe_code, reason = "code between fork and exec, two libc calls; safe signatures out")]
 
 use crate::qemu::Confinement;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -8,8 +8,8 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitStatus};
 
 /// Where all threads of a program run.
 #[derive(Debug, Clone, Copy)]
@@ -57,5 +57,19 @@ pub(crate) fn come_first() -> io::Result<()> {
     match unsafe { libc::sched_setscheduler(0, policy, &raw const priority) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
+    }
+}
+
+/// Waits for a program, and gives the most memory that it or one of those it waited for had in use, in KiB (wait4(2),
+/// `ru_maxrss`).
+pub(crate) fn wait_with_memory(child: Child) -> io::Result<(ExitStatus, u64)> {
+    let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: plain numbers, of which all bits being zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes both, which live until the call returns. Dropping `child` does not wait for it again.
+    match unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok((ExitStatus::from_raw(status), u64::try_from(usage.ru_maxrss).unwrap_or_default())),
     }
 }
