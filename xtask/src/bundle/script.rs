@@ -3,7 +3,7 @@
 
 use super::manifest::Manifest;
 use super::member::{CONSOLE, FRAMES};
-use crate::qemu::{Guest, arguments, begin_anew};
+use crate::qemu::{Guest, Memory, UNANNOUNCED, WITHOUT_MEMORY, arguments};
 use crate::run::{Disk, shell_word};
 use guest_init::proto::{ORDER_BLOCK, Order};
 
@@ -83,14 +83,10 @@ pub(super) fn write(manifest: &Manifest, guest: &Guest) -> String {
     ));
     text.push_str("qemu-system-x86_64 --version | head -n 1\n");
     text.push_str(&manifest.boot.order.map(|order| order_file(&order)).unwrap_or_default());
-    text.push_str("$pin qemu-system-x86_64 \\\n");
-    for word in lines(arguments(guest)) {
-        text.push_str(&format!("    {word} \\\n"));
-    }
-    text.push_str(&match (&manifest.boot.order, guest.icount) {
-        (Some(_), Some(icount)) => past_the_stop(&begin_anew(guest.layout.cpus(), icount.turns)),
+    text.push_str(&match manifest.boot.order {
+        Some(_) => by_the_stop(guest),
         // Silence the control channel, which nobody uses here.
-        _ => "    </dev/null >monitor.log\n".to_owned(),
+        None => format!("{}    </dev/null >monitor.log\n", command(guest)),
     });
     text.push_str(&ending(manifest));
     text
@@ -103,29 +99,50 @@ fn order_file(order: &Order) -> String {
         r#"{{ echo {}; cat ../scenario.json; }} >order
 bytes=$(wc -c <order)
 dd if=/dev/zero bs=1 count=$(({ORDER_BLOCK} - bytes % {ORDER_BLOCK})) >>order 2>/dev/null
-mkfifo control
 "#,
         shell_word(&first)
     )
 }
 
-/// Waits until the guest stands before its scenario, and lets it go on.
-fn past_the_stop(before: &[String]) -> String {
-    let lines = before.iter().map(|line| format!("{line}\\n")).collect::<String>();
+/// Boots the guest up to its stop, and lets it go on in another QEMU, which takes the state by a socket.
+fn by_the_stop(guest: &Guest) -> String {
+    let nodes = guest.layout.nodes();
+    let files: Vec<_> = (0..nodes).map(|node| Memory::name(node, nodes).into()).collect();
+    let with = |memory: Memory| command(&Guest { memory, ..guest.clone() });
+    let (boots, goes_on) = (with(Memory::Shared(files.clone())), with(Memory::Private(files)));
     format!(
-        r#"    <control >monitor.log &
-qemu=$!
+        r#"mkfifo control control-2
+{boots}    <control >monitor.log &
+first=$!
 exec 3>control
-until grep -q '"kind":"waiting"' frames.log 2>/dev/null || ! kill -0 $qemu 2>/dev/null; do sleep 1; done
-until grep -q 'paused (guest-panicked)' monitor.log || ! kill -0 $qemu 2>/dev/null; do
+until grep -q '"kind":"waiting"' frames.log 2>/dev/null || ! kill -0 $first 2>/dev/null; do sleep 1; done
+until grep -q 'paused (guest-panicked)' monitor.log || ! kill -0 $first 2>/dev/null; do
     echo 'info status' >&3
     sleep 1
 done
-printf '{lines}cont\n' >&3
-wait $qemu
-exec 3>&-
+{goes_on}    <control-2 >monitor-2.log &
+second=$!
+exec 4>control-2
+printf '{UNANNOUNCED}\n{WITHOUT_MEMORY}\nmigrate_incoming unix:socket\n' >&4
+until test -S socket || ! kill -0 $second 2>/dev/null; do sleep 1; done
+printf '{WITHOUT_MEMORY}\nmigrate -d unix:socket\n' >&3
+until grep -q 'Migration status: completed' monitor.log || ! kill -0 $first 2>/dev/null; do
+    echo 'info migrate' >&3
+    sleep 1
+done
+echo quit >&3
+wait $first || true
+echo cont >&4
+wait $second
+exec 3>&- 4>&-
 "#
     )
+}
+
+/// QEMU's command, which goes on with the next line.
+fn command(guest: &Guest) -> String {
+    let lines = lines(arguments(guest)).into_iter().map(|word| format!("    {word} \\\n"));
+    "$pin qemu-system-x86_64 \\\n".to_owned() + &lines.collect::<String>()
 }
 
 /// An option and its value a line.

@@ -6,7 +6,6 @@ use super::layout::Layout;
 use super::monitor::Monitor;
 use super::turns::{self, Turns};
 use guest_init::proto::{ORDER_FILE, serial};
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,22 +49,19 @@ impl Guest {
 pub(crate) enum Memory {
     /// QEMU's own.
     Anonymous,
-    /// Files that QEMU has open under these numbers, one for each node, which have it all when the guest stops: a
-    /// snapshot is made of them.
-    Shared(Vec<RawFd>),
-    /// Those of a snapshot, which the guest goes on from. What it writes is its own.
-    Private(PathBuf),
+    /// Files, one for each node, which have it all when the guest stops.
+    Shared(Vec<PathBuf>),
+    /// Files that a guest goes on from. What it writes is its own.
+    Private(Vec<PathBuf>),
 }
 
 impl Memory {
     /// Where that of a node is, called `id`, and whether what the guest writes goes there.
-    fn file(&self, node: usize, id: &str) -> Option<(PathBuf, &'static str)> {
+    fn file(&self, node: usize) -> Option<(&Path, &'static str)> {
         match self {
             Self::Anonymous => None,
-            Self::Shared(files) => {
-                Some((format!("/proc/self/fd/{}", files.get(node)?).into(), "on"))
-            }
-            Self::Private(folder) => Some((folder.join(id), "off")),
+            Self::Shared(files) => Some((files.get(node)?, "on")),
+            Self::Private(files) => Some((files.get(node)?, "off")),
         }
     }
 
@@ -74,8 +70,8 @@ impl Memory {
         if nodes == 1 { "memory".into() } else { format!("node{node}") }
     }
 
-    /// Whether the guest goes on from a snapshot.
-    pub(crate) fn is_of_snapshot(&self) -> bool {
+    /// Whether the guest goes on from its stop.
+    pub(crate) fn goes_on(&self) -> bool {
         matches!(self, Self::Private(_))
     }
 }
@@ -167,8 +163,8 @@ fn memory_files(guest: &Guest, words: Vec<String>) -> Vec<String> {
     let nodes = guest.layout.nodes();
     let file = |node: usize, size: &str| {
         let id = Memory::name(node, nodes);
-        let (path, share) = guest.memory.file(node, &id)?;
-        let path = option_value(&path);
+        let (path, share) = guest.memory.file(node)?;
+        let path = option_value(path);
         Some(format!("memory-backend-file,id={id},{size},mem-path={path},share={share}"))
     };
     if nodes == 1 {
@@ -192,8 +188,7 @@ fn order(guest: &Guest) -> Vec<String> {
     let Some(path) = &guest.order else { return Vec::new() };
     let file = format!("name={ORDER_FILE},file={}", option_value(path));
     let words = ["-device", "pvpanic,events=0", "-action", "panic=pause", "-fw_cfg", &file];
-    let incoming: &[&str] =
-        if guest.memory.is_of_snapshot() { &["-incoming", "defer"] } else { &[] };
+    let incoming: &[&str] = if guest.memory.goes_on() { &["-incoming", "defer"] } else { &[] };
     strings(&[words.as_slice(), incoming].concat())
 }
 
@@ -272,7 +267,7 @@ fn control(guest: &Guest) -> Vec<String> {
 /// ttyS0 is the kernel's console, ttyS1 carries frames and nothing else.
 fn serial_ports(guest: &Guest) -> Vec<String> {
     // What the guest had written when the snapshot was made is there already.
-    let append = if guest.memory.is_of_snapshot() { ",append=on" } else { "" };
+    let append = if guest.memory.goes_on() { ",append=on" } else { "" };
     let port = |id: &str, path: &PathBuf| {
         let file = format!("file,id={id},path={}{append}", option_value(path));
         [vec!["-chardev".into(), file], vec!["-serial".into(), format!("chardev:{id}")]].concat()
@@ -450,9 +445,10 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_memory_in_files_that_the_guest_does_not_write() {
-        let folder = || Memory::Private("/s,t".into());
+        let files =
+            |names: &[&str]| names.iter().map(|name| format!("/s,t/{name}").into()).collect();
         let order = Some("/r/order".into());
-        let guest = Guest { order, memory: folder(), ..guest() };
+        let guest = Guest { order, memory: Memory::Private(files(&["memory"])), ..guest() };
         let text = shown(&guest);
         for words in [
             "-machine pc,memory-backend=memory\n",
@@ -464,17 +460,17 @@ mod tests {
             assert!(text.contains(words), "no {words} in {text}");
         }
         let numa = Layout::new("2s1c".parse().unwrap(), &"2".parse().unwrap(), Some(512)).unwrap();
-        let nodes = shown(&Guest { layout: numa.clone(), ..guest.clone() });
+        let memory = files(&["node0", "node1"]);
+        let on_nodes = Guest { layout: numa, memory: Memory::Private(memory), ..guest };
+        let nodes = shown(&on_nodes);
         assert!(nodes.contains("-machine pc\n"), "{nodes}");
         for node in ["node0", "node1"] {
             let file = format!("file,id={node},size=256M,mem-path=/s,,t/{node},share=off\n");
             assert!(nodes.contains(&file), "no {file} in {nodes}");
         }
-        let saved = shown(&Guest { layout: numa, memory: Memory::Shared(vec![7, 9]), ..guest });
-        assert!(
-            saved.contains("id=node1,size=256M,mem-path=/proc/self/fd/9,share=on\n"),
-            "{saved}"
-        );
+        let memory = Memory::Shared(files(&["node0", "node1"]));
+        let saved = shown(&Guest { memory, ..on_nodes });
+        assert!(saved.contains("id=node1,size=256M,mem-path=/s,,t/node1,share=on\n"), "{saved}");
         assert!(!saved.contains("append=on") && !saved.contains("-incoming"), "{saved}");
     }
 }

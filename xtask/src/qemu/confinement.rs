@@ -57,6 +57,12 @@ impl Confinement {
         Ok(Self { rules: rules().with_context(failed)? })
     }
 
+    /// For another QEMU of the same guest.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let rules = self.rules.try_clone().context("dup(Landlock's rules) failed")?;
+        Ok(Self { rules })
+    }
+
     /// What this host does not keep from QEMU; tried by a thread that ends with it.
     pub(crate) fn gaps(&self) -> Result<Vec<&'static str>> {
         let tried = std::thread::scope(|scope| scope.spawn(|| self.enter()).join());

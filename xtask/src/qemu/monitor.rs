@@ -23,15 +23,13 @@ pub(crate) enum Command {
     QueryStatus,
     /// Whether the guest has stopped, in words.
     Status,
-    /// These lines.
-    Lines(Vec<String>),
     Continue,
     /// Sends the state of a guest that stopped, less its memory, to the Unix socket at this path.
     Save(String),
     /// Whether it has.
     Saved,
-    /// Takes such a state from this descriptor of QEMU's and goes on.
-    Resume(RawFd),
+    /// Takes such a state from this descriptor of QEMU's.
+    Restore(RawFd),
     InjectNmi,
     /// What the ACPI timer shows, at the port where the firmware of a `pc` puts it.
     ReadTimer,
@@ -57,20 +55,15 @@ impl Command {
 
     /// A guest that is asked more than this has QMP.
     fn human(&self) -> Vec<String> {
-        // The memory is in files, and whoever takes a state does not announce itself to a network: its
-        // packets would come by the host's clock.
-        const WITHOUT_MEMORY: &str = "migrate_set_capability x-ignore-shared on";
-        const UNANNOUNCED: &str = "migrate_set_parameter announce-rounds 0";
         let lines: &[&str] = match self {
             Self::Capabilities | Self::QueryStatus => &[],
             Self::Status => &[STATUS],
             Self::Stop => &["stop", STATUS],
-            Self::Lines(lines) => return lines.clone(),
             Self::Continue => &[CONTINUE],
             Self::Save(socket) => &[WITHOUT_MEMORY, &format!("migrate -d unix:{socket}")],
             Self::Saved => &["info migrate"],
-            Self::Resume(fd) => {
-                &[UNANNOUNCED, WITHOUT_MEMORY, &format!("migrate_incoming fd:{fd}"), CONTINUE]
+            Self::Restore(fd) => {
+                &[UNANNOUNCED, WITHOUT_MEMORY, &format!("migrate_incoming fd:{fd}")]
             }
             Self::InjectNmi => &["nmi"],
             Self::ReadTimer => &["i /w 0x608"],
@@ -82,6 +75,10 @@ impl Command {
 }
 
 const CONTINUE: &str = "cont";
+/// The memory is in files.
+pub(crate) const WITHOUT_MEMORY: &str = "migrate_set_capability x-ignore-shared on";
+/// Whoever takes a state would announce itself to a network otherwise, by the host's clock.
+pub(crate) const UNANNOUNCED: &str = "migrate_set_parameter announce-rounds 0";
 const STATUS: &str = "info status";
 
 /// What QEMU says, as far as it matters here.
@@ -246,14 +243,13 @@ mod tests {
 
     #[test]
     fn a_guest_goes_on_by_the_same_lines_in_both_languages() {
-        let human = Monitor::Human.lines(&Command::Resume(7));
+        let human = Monitor::Human.lines(&Command::Restore(7));
         insta::assert_snapshot!(human, @r"
         migrate_set_parameter announce-rounds 0
         migrate_set_capability x-ignore-shared on
         migrate_incoming fd:7
-        cont
         ");
-        let qmp = Monitor::Qmp.lines(&Command::Resume(7));
+        let qmp = Monitor::Qmp.lines(&Command::Restore(7));
         assert_eq!(qmp.lines().count(), human.lines().count());
         assert!(qmp.lines().all(|line| line.contains("human-monitor-command")), "{qmp}");
         assert_eq!(Monitor::Qmp.lines(&Command::Quit), "{\"execute\":\"quit\"}\n");

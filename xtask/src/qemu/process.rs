@@ -30,10 +30,10 @@ pub(crate) enum QemuEnd {
 }
 
 /// Where on the host QEMU runs, and what it may do there: by itself what its user may, anywhere.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bounds<'a> {
     pub(crate) cpu: Option<&'a HostCpu>,
-    pub(crate) confinement: Option<Confinement>,
+    pub(crate) confinement: Option<&'a Confinement>,
 }
 
 /// A QEMU that runs, or has ended and was not looked at yet.
@@ -100,14 +100,18 @@ impl Qemu {
         bounds: Bounds<'_>,
         inherits: &[BorrowedFd<'_>],
     ) -> Result<Self> {
-        let log = File::create(&guest.log)
-            .with_context(|| format!("create(`{}`) failed", guest.log.display()))?;
+        // A guest that goes on from its stop may have one already.
+        let mut log = File::options();
+        let log = log.create(true).write(true).append(guest.memory.goes_on());
+        let log = log.truncate(!guest.memory.goes_on()).open(&guest.log);
+        let log = log.with_context(|| format!("create(`{}`) failed", guest.log.display()))?;
         let mut command = command();
         command.args(arguments(guest));
         // A file takes everything, whoever ends first, and never makes QEMU wait.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let place = bounds.cpu.map(HostCpu::place);
-        let command = die_with_parent(&mut command, place, bounds.confinement, inherits);
+        let confinement = bounds.confinement.map(Confinement::try_clone).transpose()?;
+        let command = die_with_parent(&mut command, place, confinement, inherits);
         let mut child = command.spawn().with_context(missing)?;
         let (Some(commands), Some(notices)) = (child.stdin.take(), child.stdout.take()) else {
             anyhow::bail!("QEMU's pipes are gone");

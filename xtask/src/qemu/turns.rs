@@ -114,14 +114,6 @@ fn timer(cpus: usize, turns: Turns) -> String {
     format!("filter-buffer,id={TIMER},netdev=nowhere,interval={interval_us}")
 }
 
-/// What the monitor is told for the timer to begin anew, as it does in a QEMU that goes on from a snapshot.
-pub(crate) fn begin_anew(cpus: usize, turns: Turns) -> Vec<String> {
-    match cpus {
-        1 => Vec::new(),
-        _ => vec![format!("object_del {TIMER}"), format!("object_add {}", timer(cpus, turns))],
-    }
-}
-
 /// What QEMU says of that network.
 pub(super) const EXPECTED_COMPLAINT: &str = "nowhere has no peer";
 

@@ -1,11 +1,11 @@
-//! What the host does when a guest stops before it knows its scenario: it makes a snapshot, if one is to be
-//! made, and lets the guest go on. Called by `watch`.
+//! What the host does when a guest stops before it knows its scenario: it takes the state of the guest, keeps a
+//! snapshot if one is to be kept, and lets the guest go on in another QEMU, as it does from a snapshot. So both are
+//! the same run, whatever the first QEMU has that is no part of a state. Called by `watch`.
 
 use crate::progress::Progress;
-use crate::qemu::{Bounds, Command, Guest, Qemu, begin_anew};
-use crate::snapshot::{Saving, Snapshot, Start};
-use anyhow::Result;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use crate::qemu::{Bounds, Command, Guest, Qemu};
+use crate::snapshot::{Rest, Saving, Snapshot, Start};
+use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 
 /// How far it is.
@@ -28,14 +28,11 @@ enum Step {
 pub(super) struct AtStop {
     step: Step,
     saving: Option<Saving>,
-    /// What QEMU is told before the guest goes on.
-    go_on: Vec<String>,
-    /// Whether it is a debugger that lets it.
-    is_debugged: bool,
     /// The folder of the run.
     run: PathBuf,
     hole: Option<String>,
     identity: Option<String>,
+    rest: Option<Rest>,
 }
 
 /// Starts QEMU. The snapshot that the guest goes on from, if it does, must stay where it is.
@@ -45,35 +42,39 @@ pub(super) fn begin(
     bounds: Bounds<'_>,
 ) -> Result<(Qemu, Option<Snapshot>, AtStop)> {
     let run = guest.console.parent().map(PathBuf::from).unwrap_or_default();
-    let turns = guest.icount.map(|icount| icount.turns);
-    let go_on = turns.map(|turns| begin_anew(guest.layout.cpus(), turns)).unwrap_or_default();
-    let is_debugged = guest.gdb.is_some_and(|gdb| gdb.is_awaited);
     let at_stop = |step, saving| AtStop {
         step,
         saving,
-        go_on,
-        is_debugged,
         run: run.clone(),
         hole: None,
         identity: None,
+        rest: None,
     };
     match start {
-        Start::Boot => {
-            let step = if guest.order.is_some() { Step::Booting } else { Step::Over };
-            Ok((Qemu::start(guest, bounds, &[])?, None, at_stop(step, None)))
-        }
+        Start::Boot => Ok((Qemu::start(guest, bounds, &[])?, None, at_stop(Step::Over, None))),
         Start::Saving(saving) => {
-            let qemu = Qemu::start(guest, bounds, &saving.inherited())?;
+            // A debugger would lose the guest at the stop.
+            let booting = Guest { gdb: None, ..guest.clone() };
+            let qemu = Qemu::start(&booting, bounds, &saving.inherited())?;
             Ok((qemu, None, at_stop(Step::Booting, Some(saving))))
         }
         Start::Snapshot(snapshot) => {
             snapshot.begin(&run)?;
-            let state = snapshot.state()?;
-            let mut qemu = Qemu::start(guest, bounds, &[state.as_fd()])?;
-            qemu.tell(&Command::Resume(state.as_raw_fd()));
-            Ok((qemu, Some(snapshot), at_stop(Step::Over, None)))
+            let rest = snapshot.rest(&guest.layout)?;
+            Ok((go_on(guest, &rest, bounds)?, Some(snapshot), at_stop(Step::Over, None)))
         }
     }
+}
+
+/// Starts a QEMU that goes on from there; by itself unless a debugger is to let it.
+pub(super) fn go_on(guest: &Guest, rest: &Rest, bounds: Bounds<'_>) -> Result<Qemu> {
+    let guest = Guest { memory: rest.memory.clone(), ..guest.clone() };
+    let mut qemu = Qemu::start(&guest, bounds, &rest.inherited())?;
+    qemu.tell(&Command::Restore(rest.state()));
+    if !guest.gdb.is_some_and(|gdb| gdb.is_awaited) {
+        qemu.tell(&Command::Continue);
+    }
+    Ok(qemu)
 }
 
 impl AtStop {
@@ -98,21 +99,43 @@ impl AtStop {
     }
 
     /// QEMU has said how the sending of its state is.
-    pub(super) fn sent(&mut self, status: &str, qemu: &mut Qemu, progress: &Progress) {
-        let Step::Asked(before) = std::mem::replace(&mut self.step, Step::Over) else { return };
-        let Step::Sent(state) = *before else { return };
+    pub(super) fn sent(&mut self, status: &str, progress: &Progress) -> Result<()> {
+        let Step::Asked(before) = std::mem::replace(&mut self.step, Step::Over) else {
+            return Ok(());
+        };
+        let Step::Sent(state) = *before else { return Ok(()) };
         match status {
-            "completed" => {
-                let saving = self.saving.take();
-                let kept = saving.map(|saving| saving.keep(&state, &self.run)).transpose();
-                let kept = kept.map(|identity| self.identity = identity);
-                self.go_on(kept, qemu, progress);
-            }
+            "completed" => self.take(&state, progress)?,
             "active" | "device" | "setup" => self.step = Step::Sent(state),
-            other => {
-                self.go_on(Err(anyhow::anyhow!("QEMU's migration is {other}")), qemu, progress);
+            other => bail!("the guest stands at its stop, and QEMU's migration is {other}"),
+        }
+        Ok(())
+    }
+
+    /// A snapshot that cannot be kept costs the next run a boot.
+    fn take(&mut self, state: &[u8], progress: &Progress) -> Result<()> {
+        let mut saving = self.saving.take().context("a state without a run to save")?;
+        let why = match self.hole.take().filter(|_| saving.is_kept()) {
+            Some(hole) => {
+                saving.forget();
+                Err(anyhow::anyhow!(hole))
+            }
+            None => Ok(()),
+        };
+        let kept = saving.keep(state, &self.run);
+        match why.and(kept) {
+            Ok(identity) => self.identity = Some(identity),
+            Err(error) => {
+                progress.step(format!("no snapshot was kept, the next run boots again: {error:#}"))
             }
         }
+        self.rest = Some(saving.rest(state)?);
+        Ok(())
+    }
+
+    /// What the guest is to go on from now, in another QEMU.
+    pub(super) fn rest(&mut self) -> Option<Rest> {
+        self.rest.take()
     }
 
     /// Of the snapshot that was made.
@@ -121,44 +144,27 @@ impl AtStop {
     }
 
     /// Does what there is to do now.
-    pub(super) fn next(&mut self, qemu: &mut Qemu, progress: &Progress) {
+    pub(super) fn next(&mut self, qemu: &mut Qemu) -> Result<()> {
         match std::mem::replace(&mut self.step, Step::Over) {
             Step::Stopping => self.ask(&Command::Status, Step::Stopping, qemu),
             Step::Sent(state) => self.ask(&Command::Saved, Step::Sent(state), qemu),
-            Step::Stopped => match &self.saving {
-                Some(_) if self.hole.is_some() => {
-                    let hole = self.hole.take().unwrap_or_default();
-                    self.go_on(Err(anyhow::anyhow!(hole)), qemu, progress);
+            Step::Stopped => {
+                let saving = self.saving.as_ref().context("a stop without a run to save")?;
+                qemu.tell(&Command::Save(saving.socket()));
+                match saving.receive(qemu.end()) {
+                    Ok(state) => self.step = Step::Sent(state),
+                    // One that has ended is an event of its own.
+                    Err(error) if qemu.ended()?.is_none() => return Err(error),
+                    Err(_) => {}
                 }
-                None => self.go_on(Ok(()), qemu, progress),
-                Some(saving) => {
-                    qemu.tell(&Command::Save(saving.socket()));
-                    match saving.receive(qemu.end()) {
-                        Ok(state) => self.step = Step::Sent(state),
-                        Err(error) => self.go_on(Err(error), qemu, progress),
-                    }
-                }
-            },
+            }
             other => self.step = other,
         }
+        Ok(())
     }
 
     fn ask(&mut self, question: &Command, step: Step, qemu: &mut Qemu) {
         qemu.tell(question);
         self.step = Step::Asked(Box::new(step));
-    }
-
-    /// A snapshot that was not made costs the next run a boot.
-    fn go_on(&mut self, kept: Result<()>, qemu: &mut Qemu, progress: &Progress) {
-        self.saving = None;
-        self.step = Step::Over;
-        if let Err(error) = kept {
-            progress.step(format!("no snapshot was kept, the next run boots again: {error:#}"));
-        }
-        qemu.tell(&Command::Lines(self.go_on.clone()));
-        match self.is_debugged {
-            true => progress.step("the guest stands before its scenario: `continue` in gdb"),
-            false => qemu.tell(&Command::Continue),
-        }
     }
 }

@@ -127,6 +127,11 @@ impl LoadMeter {
         Self { pid, looked: Instant::now(), begin, threads: BTreeMap::new() }
     }
 
+    /// Another QEMU runs the guest from now on.
+    pub(super) fn follow(&mut self, pid: u32) {
+        self.pid = pid;
+    }
+
     /// Looks again, if it is time; says what QEMU did since, where the kernel does.
     pub(super) fn tick(&mut self) -> Option<Option<Activity>> {
         (self.looked.elapsed() >= PERIOD).then(|| {

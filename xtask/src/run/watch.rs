@@ -2,7 +2,7 @@
 //! the limits, and makes a guest that went silent show where it is. Called by `cmd::vm` and
 //! `cmd::bundle`.
 
-use super::at_stop::{AtStop, begin};
+use super::at_stop::{AtStop, begin, go_on};
 use super::console::Console;
 use super::guest_clock::GuestClock;
 use super::limits::Limits;
@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::qemu::{
     Accel, Bounds, Command, Guest, Notice, Qemu, QemuEnd, complaints, signal_to_end,
 };
-use crate::snapshot::{Snapshot, Start};
+use crate::snapshot::{Rest, Snapshot, Start};
 use anyhow::Result;
 use guest_init::frame::{Damage, Decoder};
 use guest_init::proto::{End, Hello, Message, Plan, Printed, SchedulerLife, SchedulerOutput};
@@ -127,6 +127,8 @@ pub(crate) fn watch(
 
 struct Watch<'a> {
     qemu: Qemu,
+    guest: Guest,
+    bounds: Bounds<'a>,
     limits: Limits,
     progress: &'a Progress,
     frames: Tail,
@@ -155,7 +157,7 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(
         (guest, start): (&Guest, Start),
-        bounds: Bounds<'_>,
+        bounds: Bounds<'a>,
         limits: Limits,
         console: Console,
         progress: &'a Progress,
@@ -193,6 +195,8 @@ impl<'a> Watch<'a> {
         Ok(Self {
             load: LoadMeter::new(qemu.pid()),
             qemu,
+            guest: guest.clone(),
+            bounds,
             limits,
             progress,
             frames: Tail::new(&guest.frames),
@@ -254,14 +258,26 @@ impl<'a> Watch<'a> {
                 }
                 Notice::Refused(why) => self.seen.notes.push(format!("QMP: {why}")),
                 Notice::AtTheStop(is_there) => self.at_stop.answered(is_there),
-                Notice::Migration(status) => {
-                    self.at_stop.sent(&status, &mut self.qemu, self.progress);
-                }
+                Notice::Migration(status) => self.at_stop.sent(&status, self.progress)?,
             }
         }
-        self.at_stop.next(&mut self.qemu, self.progress);
+        self.at_stop.next(&mut self.qemu)?;
+        if let Some(rest) = self.at_stop.rest() {
+            self.go_on(&rest)?;
+        }
         self.ask_for_time();
         Ok(self.limits_reached())
+    }
+
+    /// The QEMU that booted the guest has nothing more of it.
+    fn go_on(&mut self, rest: &Rest) -> Result<()> {
+        self.qemu.kill();
+        self.qemu = go_on(&self.guest, rest, self.bounds)?;
+        self.load.follow(self.qemu.pid());
+        if self.is_debugged {
+            self.progress.step("the guest stands before its scenario: gdb lets it go on");
+        }
+        Ok(())
     }
 
     fn ask_for_time(&mut self) {

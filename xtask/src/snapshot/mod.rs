@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// The folder in the cache.
@@ -64,11 +65,31 @@ pub(crate) struct Snapshot {
 /// What a guest begins with.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// Its firmware.
+    /// Its firmware; it does not stop.
     Boot,
-    /// The same, and a snapshot is made at its stop.
+    /// The same up to its stop, from which it goes on in another QEMU, as from a snapshot.
     Saving(Saving),
     Snapshot(Snapshot),
+}
+
+/// What a guest goes on from, in files that QEMU inherits or in those of a snapshot.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) memory: Memory,
+    files: Vec<File>,
+    state: File,
+}
+
+impl Rest {
+    /// What QEMU inherits.
+    pub(crate) fn inherited(&self) -> Vec<BorrowedFd<'_>> {
+        self.files.iter().chain([&self.state]).map(File::as_fd).collect()
+    }
+
+    /// The number of the state.
+    pub(crate) fn state(&self) -> RawFd {
+        self.state.as_raw_fd()
+    }
 }
 
 impl Key {
@@ -87,12 +108,25 @@ impl Key {
 }
 
 impl Start {
+    /// Up to its stop from the boot, of which nothing is kept; `run` is the folder of the run.
+    pub(crate) fn cold(guest: &Guest, run: &Path) -> Result<Self> {
+        match guest.order.is_some() {
+            true => Saving::unkept(&guest.layout, run).map(Self::Saving),
+            false => Ok(Self::Boot),
+        }
+    }
+
     /// From the snapshot of this key, which is made if there is none. Where there can be none, as on a full disk, from
     /// the boot, which is said.
-    pub(crate) fn warm(layout: &Layout, key: Key, paths: &Paths, progress: &Progress) -> Self {
-        Self::find(layout, key, paths, progress).unwrap_or_else(|error| {
+    pub(crate) fn warm(
+        guest: &Guest,
+        key: Key,
+        run: &Path,
+        (paths, progress): (&Paths, &Progress),
+    ) -> Result<Self> {
+        Self::find(&guest.layout, key, paths, progress).or_else(|error| {
             progress.step(format!("this run begins with a boot: {error:#}"));
-            Self::Boot
+            Self::cold(guest, run)
         })
     }
 
@@ -118,17 +152,18 @@ impl Start {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Boot => "cold",
-            Self::Saving(_) => "cold, and a snapshot was made",
+            Self::Saving(saving) if saving.is_kept() => "cold, and a snapshot was made",
+            Self::Saving(_) => "cold",
             Self::Snapshot(_) => "warm",
         }
     }
 
     /// Where the guest's memory is.
-    pub(crate) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self, layout: &Layout) -> Memory {
         match self {
             Self::Boot => Memory::Anonymous,
-            Self::Saving(saving) => Memory::Shared(saving.memory()),
-            Self::Snapshot(snapshot) => Memory::Private(snapshot.folder.clone()),
+            Self::Saving(saving) => saving.memory(),
+            Self::Snapshot(snapshot) => snapshot.memory(layout),
         }
     }
 
@@ -168,10 +203,17 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What QEMU goes on from, beside the memory.
-    pub(crate) fn state(&self) -> Result<File> {
+    fn memory(&self, layout: &Layout) -> Memory {
+        let nodes = layout.nodes();
+        Memory::Private(
+            (0..nodes).map(|node| self.folder.join(Memory::name(node, nodes))).collect(),
+        )
+    }
+
+    pub(crate) fn rest(&self, layout: &Layout) -> Result<Rest> {
         let path = self.folder.join(STATE);
-        File::open(&path).with_context(|| disk::unreadable(&path))
+        let state = File::open(&path).with_context(|| disk::unreadable(&path))?;
+        Ok(Rest { memory: self.memory(layout), files: Vec::new(), state })
     }
 }
 

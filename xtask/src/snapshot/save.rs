@@ -1,7 +1,7 @@
-//! Takes a snapshot of a guest that stands at its stop: the state comes by a socket, the memory is in files that
-//! QEMU shares with us. What fails here costs the run nothing but a warm start the next time. Called by `run::watch`.
+//! Takes what a guest that stands at its stop goes on from: the state comes by a socket, the memory is in files that
+//! QEMU shares with us. A snapshot that cannot be kept costs the run nothing. Called by `run::watch`.
 
-use super::{Facts, Key, STATE, UNFINISHED, WRITTEN, write_facts};
+use super::{Facts, Key, Rest, STATE, UNFINISHED, WRITTEN, write_facts};
 use crate::qemu::{Layout, Memory};
 use crate::{disk, files, sealed, sparse};
 use anyhow::{Context as _, Result, ensure};
@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +19,10 @@ const SOCKET: &str = "socket";
 /// QEMU connects and sends in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A snapshot that is to be made. Nobody else makes the same one while this lives.
+/// A guest that boots up to its stop, of which a snapshot may be kept. Nobody else makes the same one while this lives.
 #[derive(Debug)]
 pub(crate) struct Saving {
-    /// What it is of and where it will be; none if only its identity is wanted.
+    /// What it is of and where it will be, if it is kept.
     goal: Option<(Key, PathBuf)>,
     made: tempfile::TempDir,
     /// That of each node, in files that are gone with whoever has them open.
@@ -44,8 +44,8 @@ impl Saving {
         Self::begin(layout, all, Some((key, folder)), Some(lock))
     }
 
-    /// None is kept: its identity is wanted, and all that it takes is in the folder of the run.
-    pub(crate) fn identity_only(layout: &Layout, run: &Path) -> Result<Self> {
+    /// None is kept, and all that it takes is in the folder of the run.
+    pub(super) fn unkept(layout: &Layout, run: &Path) -> Result<Self> {
         Self::begin(layout, run, None, None)
     }
 
@@ -71,9 +71,9 @@ impl Saving {
         self.memory.iter().map(File::as_fd).chain([self.place.as_fd()]).collect()
     }
 
-    /// The numbers of the files for the guest's memory.
-    pub(crate) fn memory(&self) -> Vec<RawFd> {
-        self.memory.iter().map(File::as_raw_fd).collect()
+    /// Where QEMU finds the files for the guest's memory.
+    pub(super) fn memory(&self) -> Memory {
+        Memory::Shared(inherited_paths(&self.memory))
     }
 
     /// Where QEMU finds the socket.
@@ -97,8 +97,28 @@ impl Saving {
         Ok(state)
     }
 
-    /// Puts the snapshot where others find it; `run` has what the guest has written so far. Gives its identity.
-    pub(crate) fn keep(self, state: &[u8], run: &Path) -> Result<String> {
+    /// Whether a snapshot is to be kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.goal.is_some()
+    }
+
+    /// None is kept after all.
+    pub(crate) fn forget(&mut self) {
+        self.goal = None;
+    }
+
+    /// What the guest goes on from.
+    pub(crate) fn rest(self, state: &[u8]) -> Result<Rest> {
+        let mut file =
+            File::from(memfd_create("state", MemfdFlags::CLOEXEC).context("memfd_create failed")?);
+        file.write_all(state).and_then(|()| file.rewind()).context("write(state) failed")?;
+        let memory = Memory::Private(inherited_paths(&self.memory));
+        Ok(Rest { memory, files: self.memory, state: file })
+    }
+
+    /// Gives the identity of the guest, and puts the snapshot where others find it if it is kept; `run` has what the
+    /// guest has written so far.
+    pub(crate) fn keep(&self, state: &[u8], run: &Path) -> Result<String> {
         let finished = self.made.path().join("finished");
         let unwritable = || disk::unwritable(&finished);
         std::fs::create_dir(&finished).with_context(unwritable)?;
@@ -111,17 +131,22 @@ impl Saving {
         }
         hash.update(without_host_clocks(state));
         let identity = files::hex(&hash.finalize());
-        let Some((key, folder)) = self.goal else { return Ok(identity) };
+        let Some((key, folder)) = &self.goal else { return Ok(identity) };
         std::fs::write(finished.join(STATE), state).with_context(unwritable)?;
         for name in WRITTEN {
             std::fs::copy(run.join(name), finished.join(name)).with_context(unwritable)?;
         }
-        let facts = Facts { identity, kernel: key.kernel, qemu: key.qemu };
+        let facts = Facts { identity, kernel: key.kernel.clone(), qemu: key.qemu.clone() };
         write_facts(&finished, &facts)?;
         // One that was damaged has been removed already.
-        sealed::seal_as(&finished, &folder)?;
+        sealed::seal_as(&finished, folder)?;
         Ok(facts.identity)
     }
+}
+
+/// As a program finds files that it inherits.
+fn inherited_paths(files: &[File]) -> Vec<PathBuf> {
+    files.iter().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()).into()).collect()
 }
 
 /// As long as it will be: a limit on the size of files, which QEMU may have, is none on memory.

@@ -13,7 +13,7 @@ use crate::qemu::{
     Wish, needs_kvm,
 };
 use crate::run::{BootPlan, BootRecord, Console, Folder, Limits, Observed, Stop, watch};
-use crate::snapshot::{Saving, Start};
+use crate::snapshot::Start;
 use anyhow::{Context as _, Result};
 use regex::Regex;
 use std::io::Write;
@@ -42,17 +42,14 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let attempt = &decision.attempt;
     let mut facts = vm::host_facts(&plan, &qemu, &decision);
     let mut guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
-    let start = match guest.order.is_some() && guest.gdb.is_none() {
-        true => Start::Saving(Saving::identity_only(&guest.layout, folder.path())?),
-        false => Start::Boot,
-    };
-    guest.memory = start.memory();
+    let start = Start::cold(&guest, folder.path())?;
+    guest.memory = start.memory(&guest.layout);
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
     let limits = plan.limits(guest.accel, args.hang_after);
     facts.limits = Some(limits);
     folder.write_json("host.json", &facts)?;
     let confinement = confinement(&guest, &folder, &progress)?;
-    let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(confinement) };
+    let bounds = Bounds { cpu: plan.host_cpu(), confinement: Some(&confinement) };
     let limits = if guest.gdb.is_some() { Limits::none() } else { limits };
     progress.step(format!("booting Linux {} ({})", plan.kernel.release, guest.accel.name()));
     let seen = boot(&bundle, (&guest, start), bounds, limits, interrupted, &progress)?;
@@ -183,7 +180,11 @@ fn boot(
     let patterns = bundle.manifest.boot.allow_splat.iter();
     let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
     if let Some(Gdb { port, is_awaited }) = guest.gdb {
-        let when = if is_awaited { "now" } else { "once the guest is stopped" };
+        let when = match (is_awaited, &guest.order) {
+            (true, None) => "now",
+            (true, Some(_)) => "once the guest stands before its scenario",
+            (false, _) => "once the guest is stopped",
+        };
         progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
     }
     watch((guest, start), bounds, limits, Console::new(allowed, false), interrupted, progress)

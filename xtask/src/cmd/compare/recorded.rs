@@ -136,11 +136,11 @@ impl Recorded {
         let start = match guest.order.is_some() {
             true => {
                 let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, qemu);
-                Start::warm(&guest.layout, key, paths, &progress)
+                Start::warm(&guest, key, folder.path(), (paths, &progress))?
             }
             false => Start::Boot,
         };
-        guest.memory = start.memory();
+        guest.memory = start.memory(&guest.layout);
         let record = BootRecord::new(&plan, &guest, qemu, &self.boot.allow_splat);
         if let Some(what) = unlike(&record, &self.boot) {
             let message = format!("the new run would not be of the recorded guest: {what}");

@@ -58,15 +58,15 @@ fn boot_with(
     (paths, progress): (&Paths, &Progress),
 ) -> Result<Observed> {
     let mut guest = plan.guest(attempt, folder)?;
-    // Those of programs of `bench` are used once.
+    // Snapshots with programs of `bench` would be used once.
     let start = match guest.order.is_some() && !args.cold && args.programs.commands.is_empty() {
         true => {
             let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, &facts.qemu);
-            Start::warm(&guest.layout, key, paths, progress)
+            Start::warm(&guest, key, folder.path(), (paths, progress))?
         }
-        false => Start::Boot,
+        false => Start::cold(&guest, folder.path())?,
     };
-    guest.memory = start.memory();
+    guest.memory = start.memory(&guest.layout);
     facts.start = Some(start.name().to_owned());
     let cpu = plan.host_cpu();
     folder.write_arguments(&qemu::arguments(&guest), cpu)?;
