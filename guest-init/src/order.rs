@@ -25,16 +25,11 @@ const ENTRY_BYTES: usize = 64;
 const NAME_AT: usize = 8;
 
 /// Before the stop, so that nothing of the boot still runs elsewhere: QEMU stops this vCPU at the instruction, the others
-/// when its main loop comes to it.
+/// when its main loop comes to it. It is the last CPU, behind which no other has a turn until then.
 const CALM_NS: u64 = 50_000_000;
 
 /// A scheduler may have a process that wakes up now and then. One that never sleeps is not waited for.
 const WAITS: usize = 20;
-
-/// After the stop. QEMU gives its vCPUs turns one after the other, and which one is next is no part of a snapshot: from
-/// one it is the first vCPU, else whichever the stop met. It is the first one again once all vCPUs slept and the last
-/// one alone woke and slept, whichever it was before (`rr_cpu_thread_fn` in accel/tcg/tcg-accel-ops-rr.c).
-const SETTLE_NS: u64 = 2_000_000;
 
 /// Stops the machine, then reads what to do. The ports are closed by the end: a child would inherit
 /// them, and switches to it would be slower.
@@ -53,7 +48,6 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
         sleep(CALM_NS);
     }
     ports.write_byte(STOP_PORT, STOP);
-    sleep(SETTLE_NS);
     let bytes = read_file(&ports)?;
     drop(ports);
     let text = String::from_utf8(bytes).context("the order")?;

@@ -97,6 +97,8 @@ pub(crate) struct Gdb {
     pub(crate) port: u16,
     /// Whether the guest waits for it.
     pub(crate) is_awaited: bool,
+    /// Whether the QEMU that boots a guest up to its stop has it too.
+    pub(crate) is_at_boot: bool,
 }
 
 /// A raw image behind a virtio-blk device.
@@ -194,7 +196,7 @@ fn order(guest: &Guest) -> Vec<String> {
 
 /// A debugger may come at any time; one that is waited for comes before the first instruction.
 fn debugger(guest: &Guest) -> Vec<String> {
-    let Some(Gdb { port, is_awaited }) = guest.gdb else { return Vec::new() };
+    let Some(Gdb { port, is_awaited, .. }) = guest.gdb else { return Vec::new() };
     let stopped = is_awaited.then(|| "-S".to_owned());
     let open = ["-gdb".to_owned(), format!("tcp:{GDB_HOST}:{port}")];
     stopped.into_iter().chain(open).collect()
@@ -234,9 +236,8 @@ pub(crate) fn cpu(
 
 fn emulated_model(model: Option<&str>, layout: &Layout) -> String {
     let richest = if layout.needs_intel() { INTEL_MAX } else { "max" };
-    let model = model.unwrap_or(richest);
-    let needs_level = layout.topology().llcs_in_socket() > 1 && !model.contains("level=");
-    format!("{model}{}", if needs_level { BEYOND_DIES } else { "" })
+    let beyond = if layout.topology().llcs_in_socket() > 1 { BEYOND_DIES } else { "" };
+    model.map_or_else(|| format!("{richest}{beyond}"), str::to_owned)
 }
 
 fn processors(guest: &Guest) -> Vec<String> {
@@ -351,7 +352,7 @@ mod tests {
     fn the_leaf_of_dies_is_never_the_last() {
         let cpu_of = |topology, model| cpu(Accel::Tcg, model, &layout(topology), false);
         assert_eq!(cpu_of("1s2d1c1t", None), format!("{INTEL_MAX},level=32"));
-        assert_eq!(cpu_of("1s2d1c1t", Some("max,level=40")), "max,level=40");
+        assert_eq!(cpu_of("1s2d1c1t", Some("max")), "max");
         assert_eq!(cpu_of("2s1c2t", None), INTEL_MAX);
     }
 
@@ -430,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_debugger_is_waited_for_on_this_machine_alone() {
-        let gdb = |is_awaited| Some(Gdb { port: 1234, is_awaited });
+        let gdb = |is_awaited| Some(Gdb { port: 1234, is_awaited, is_at_boot: true });
         let text = shown(&Guest { gdb: gdb(false), ..guest() });
         assert!(text.contains("\n-gdb tcp:127.0.0.1:1234\n") && !text.contains("\n-S"), "{text}");
         let text = shown(&Guest { gdb: gdb(true), ..guest() });

@@ -53,8 +53,8 @@ pub(super) fn begin(
     match start {
         Start::Boot => Ok((Qemu::start(guest, bounds, &[])?, None, at_stop(Step::Over, None))),
         Start::Saving(saving) => {
-            // A debugger would lose the guest at the stop.
-            let booting = Guest { gdb: None, ..guest.clone() };
+            let gdb = guest.gdb.filter(|gdb| gdb.is_at_boot);
+            let booting = Guest { gdb, ..guest.clone() };
             let qemu = Qemu::start(&booting, bounds, &saving.inherited())?;
             Ok((qemu, None, at_stop(Step::Booting, Some(saving))))
         }

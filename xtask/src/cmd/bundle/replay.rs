@@ -41,7 +41,8 @@ pub(super) fn run(args: &BundleRunArgs, paths: &Paths) -> Result<u8> {
     let decision = accelerator(&bundle.manifest.boot, &qemu, paths)?;
     let attempt = &decision.attempt;
     let mut facts = vm::host_facts(&plan, &qemu, &decision);
-    let mut guest = Guest { gdb: gdb(args)?, until: args.until, ..plan.guest(attempt, &folder)? };
+    let mut guest =
+        Guest { gdb: gdb(args, &bundle)?, until: args.until, ..plan.guest(attempt, &folder)? };
     let start = Start::cold(&guest, folder.path())?;
     guest.memory = start.memory(&guest.layout);
     write_inputs(&bundle, &plan, &guest, &qemu, &folder)?;
@@ -135,12 +136,14 @@ fn accelerator(boot: &BootRecord, qemu: &str, paths: &Paths) -> Result<Decision>
     })
 }
 
-/// The usual port, or any that is free.
-fn gdb(args: &BundleRunArgs) -> Result<Option<Gdb>> {
+/// The usual port, or any that is free. A debugger would lose a guest that goes on in another QEMU, so that it finds one that
+/// stops where it stands then.
+fn gdb(args: &BundleRunArgs, bundle: &Bundle) -> Result<Option<Gdb>> {
+    let is_at_boot = args.until.is_some() || bundle.manifest.boot.snapshot.is_none();
     let bind = |port| TcpListener::bind((GDB_HOST, port));
     let free = || -> std::io::Result<Gdb> {
         let port = bind(GDB_PORT).or_else(|_| bind(0))?.local_addr()?.port();
-        Ok(Gdb { port, is_awaited: args.until.is_none() })
+        Ok(Gdb { port, is_awaited: args.until.is_none(), is_at_boot })
     };
     args.gdb
         .then(free)
@@ -179,10 +182,10 @@ fn boot(
 ) -> Result<Observed> {
     let patterns = bundle.manifest.boot.allow_splat.iter();
     let allowed = patterns.map(|text| Regex::new(text)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(Gdb { port, is_awaited }) = guest.gdb {
-        let when = match (is_awaited, &guest.order) {
-            (true, None) => "now",
-            (true, Some(_)) => "once the guest stands before its scenario",
+    if let Some(Gdb { port, is_awaited, is_at_boot }) = guest.gdb {
+        let when = match (is_awaited, is_at_boot) {
+            (true, true) => "now",
+            (true, false) => "once the guest stands before its scenario",
             (false, _) => "once the guest is stopped",
         };
         progress.step(format!("{when}: gdb VMLINUX -ex 'target remote {GDB_HOST}:{port}'"));
