@@ -197,6 +197,7 @@ impl Scenario {
     /// rest.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let refuse = |path: &str, why: String| Err(ConfigError::new(path, why));
+        check_line("name", &self.name)?;
         let duration = self.effective_duration();
         if duration.is_zero() || duration > MAX_DURATION {
             return refuse("duration", format!("is {duration:?}; up to {MAX_DURATION:?} can run"));
@@ -223,11 +224,22 @@ impl Scenario {
             def.validate().map_err(|e| e.below(&format!("cgroups[{at}].")))?;
         }
         for (at, step) in self.steps.iter().enumerate() {
+            check_line(&format!("steps[{at}].name"), &step.name)?;
             if let Some(expect) = &step.expect {
                 expect.validate().map_err(|e| e.below(&format!("steps[{at}].expect.")))?;
             }
         }
         Ok(())
+    }
+}
+
+/// A name is printed among other words: with a line break it would forge a line of the report.
+fn check_line(path: &str, name: &str) -> Result<(), ConfigError> {
+    match name.chars().any(char::is_control) {
+        true => {
+            Err(ConfigError::new(path, format!("is {name:?}; a name has no control characters")))
+        }
+        false => Ok(()),
     }
 }
 
@@ -346,6 +358,20 @@ mod tests {
         assert!(below.contains("`workload.$schema` unknown field"), "{below}");
         let error = refusal("{\"$schema\":\"s.json\",\n\"seed\":-1}");
         assert!(error.starts_with("line 2 column 9: `seed`"), "{error}");
+    }
+
+    #[test]
+    fn a_name_of_several_lines_is_refused() {
+        for (json, path) in [
+            (r#"{"name":"x\nPASS: y"}"#, "name"),
+            (
+                r#"{"name":"x","steps":[{"name":"\u001b[2J","hold":{"Time":"10ms"}}]}"#,
+                "steps[0].name",
+            ),
+        ] {
+            let refusal = Scenario::parse(json).unwrap_err().to_string();
+            assert!(refusal.contains(path) && refusal.contains("control"), "{refusal}");
+        }
     }
 
     #[test]
