@@ -205,45 +205,45 @@ fn debugger(guest: &Guest) -> Vec<String> {
 fn acceleration(guest: &Guest) -> Vec<String> {
     // `thread=multi` loses guests: code that the kernel patches at run time is fetched stale.
     let tcg = "tcg,thread=single";
-    let is_deterministic = guest.icount.is_some();
+    let turns = guest.icount.map(|icount| icount.turns);
     let accel = match guest.accel {
         Accel::Kvm => "kvm".to_owned(),
-        Accel::Tcg if is_deterministic => format!("{tcg},{CODE_BUFFER}"),
+        Accel::Tcg if turns.is_some() => format!("{tcg},{CODE_BUFFER}"),
         Accel::Tcg => tcg.to_owned(),
     };
     let model = guest.cpu_model.as_deref();
-    vec![
-        "-accel".into(),
-        accel,
-        "-cpu".into(),
-        cpu(guest.accel, model, &guest.layout, is_deterministic),
-    ]
+    vec!["-accel".into(), accel, "-cpu".into(), cpu(guest.accel, model, &guest.layout, turns)]
 }
 
-/// The CPU of a guest, as QEMU takes it; `model` is what was asked for.
+/// The CPU of a guest, as QEMU takes it; `model` is what was asked for, `turns` are those of a deterministic one.
 pub(crate) fn cpu(
     accel: Accel,
     model: Option<&str>,
     layout: &Layout,
-    is_deterministic: bool,
+    turns: Option<Turns>,
 ) -> String {
     match accel {
         Accel::Kvm => model.unwrap_or("host").to_owned(),
-        Accel::Tcg if is_deterministic => format!("{}{NO_ENTROPY}", emulated_model(model, layout)),
-        Accel::Tcg => emulated_model(model, layout),
+        Accel::Tcg => {
+            let no_entropy = if turns.is_some() { NO_ENTROPY } else { "" };
+            emulated_model(model, layout, turns) + no_entropy
+        }
     }
 }
 
-fn emulated_model(model: Option<&str>, layout: &Layout) -> String {
+fn emulated_model(model: Option<&str>, layout: &Layout, turns: Option<Turns>) -> String {
     let richest = if layout.needs_intel() { INTEL_MAX } else { "max" };
-    let beyond = if layout.topology().llcs_in_socket() > 1 { BEYOND_DIES } else { "" };
+    // A QEMU that is old enough does without, and bundles that it recorded stay what they are.
+    let needs_more = layout.topology().llcs_in_socket() > 1 && turns != Some(Turns::Whole);
+    let beyond = if needs_more { BEYOND_DIES } else { "" };
     model.map_or_else(|| format!("{richest}{beyond}"), str::to_owned)
 }
 
 fn processors(guest: &Guest) -> Vec<String> {
     match guest.icount {
         Some(icount) => {
-            let model = emulated_model(guest.cpu_model.as_deref(), &guest.layout);
+            let turns = Some(icount.turns);
+            let model = emulated_model(guest.cpu_model.as_deref(), &guest.layout, turns);
             turns::arguments(&guest.layout, &model, icount.turns)
         }
         None => guest.layout.arguments(),
@@ -350,10 +350,12 @@ mod tests {
 
     #[test]
     fn the_leaf_of_dies_is_never_the_last() {
-        let cpu_of = |topology, model| cpu(Accel::Tcg, model, &layout(topology), false);
+        let cpu_of = |topology, model| cpu(Accel::Tcg, model, &layout(topology), None);
         assert_eq!(cpu_of("1s2d1c1t", None), format!("{INTEL_MAX},level=32"));
         assert_eq!(cpu_of("1s2d1c1t", Some("max")), "max");
         assert_eq!(cpu_of("2s1c2t", None), INTEL_MAX);
+        let recorded = cpu(Accel::Tcg, None, &layout("1s2d1c1t"), Some(Turns::Whole));
+        assert_eq!(recorded, format!("{INTEL_MAX}{NO_ENTROPY}"), "by QEMU 7.2");
     }
 
     fn shown(guest: &Guest) -> String {

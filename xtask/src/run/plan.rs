@@ -190,7 +190,12 @@ impl BootPlan {
     /// The CPU that QEMU makes in this attempt.
     pub(crate) fn cpu(&self, attempt: &Attempt) -> String {
         let model = attempt.cpu_model.as_deref();
-        cpu(attempt.accel, model, &self.layout, self.deterministic.is_some())
+        cpu(
+            attempt.accel,
+            model,
+            &self.layout,
+            self.deterministic.as_ref().map(|mode| mode.icount.turns),
+        )
     }
 
     /// The kernel command line without the scenario.
