@@ -1,5 +1,5 @@
 //! The defined stop of a deterministic guest: the last thing that PID 1 does before it knows its scenario.
-//! The host takes its snapshots there, or lets the guest go on; either way PID 1 then reads its order
+//! The host takes memory and state of the guest there, and lets it go on from these; PID 1 then reads its order
 //! from QEMU's `fw_cfg` device. By port I/O: that needs no driver and no interrupt, and the machine
 //! stops at the very instruction. Called by `supervise`.
 
@@ -8,9 +8,9 @@ use crate::printed;
 use crate::proto::{Message, ORDER_FILE, Order};
 use crate::sys::Ports;
 use anyhow::{Context as _, Result, bail};
-use rustix::thread::{
-    ClockId, CpuSet, Timespec, clock_nanosleep_relative, sched_getaffinity, sched_setaffinity,
-};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Of QEMU's `pvpanic` device, and the event that makes QEMU stop the machine.
 const STOP_PORT: u16 = 0x505;
@@ -26,7 +26,7 @@ const NAME_AT: usize = 8;
 
 /// Before the stop, so that nothing of the boot still runs elsewhere: QEMU stops this vCPU at the instruction, the others
 /// when its main loop comes to it. It is the last CPU, behind which no other has a turn until then.
-const CALM_NS: u64 = 50_000_000;
+const CALM: Duration = Duration::from_millis(50);
 
 /// A scheduler may have a process that wakes up now and then. One that never sleeps is not waited for.
 const WAITS: usize = 20;
@@ -36,7 +36,7 @@ const WAITS: usize = 20;
 pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
     let everywhere = sched_getaffinity(None).context("sched_getaffinity failed")?;
     sched_setaffinity(None, &last_of(&everywhere)).context("sched_setaffinity failed")?;
-    sleep(CALM_NS);
+    sleep(CALM);
     let ports = Ports::open().context("iopl(3) failed")?;
     port.send(&Message::Printed(printed::read()));
     port.send(&Message::Waiting {});
@@ -45,7 +45,7 @@ pub(crate) fn wait_for(port: &mut Port) -> Result<(Order, String)> {
         if runs_alone() {
             break;
         }
-        sleep(CALM_NS);
+        sleep(CALM);
     }
     ports.write_byte(STOP_PORT, STOP);
     let bytes = read_file(&ports)?;
@@ -110,16 +110,6 @@ fn place_of(entry: &[u8; ENTRY_BYTES]) -> Option<(u16, usize)> {
     let size = u32::from_be_bytes(entry[..4].try_into().ok()?);
     let key = u16::from_be_bytes(entry[4..6].try_into().ok()?);
     (name == ORDER_FILE.as_bytes()).then_some((key, size as usize))
-}
-
-pub(crate) fn sleep(ns: u64) {
-    const SECOND: u64 = 1_000_000_000;
-    if ns > 0 {
-        let tv_nsec = i64::try_from(ns % SECOND).unwrap_or_default();
-        let tv_sec = i64::try_from(ns / SECOND).unwrap_or_default();
-        // Nobody interrupts PID 1 or the runner here.
-        let _ = clock_nanosleep_relative(ClockId::Monotonic, &Timespec { tv_sec, tv_nsec });
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use crate::facts;
 use crate::handover::{Taker, Task};
-use crate::order::sleep;
 use crate::printed;
 use crate::proto::{self, End, Message};
 use crate::scheduler::Keeper;
@@ -53,7 +52,7 @@ pub(crate) fn main(
     let mut before = None;
     let outcome = begun.and_then(|()| {
         let task = taker.take().map_err(|error| format!("{error:#}"))?;
-        sleep(task.order.phase_ns);
+        std::thread::sleep(Duration::from_nanos(task.order.phase_ns));
         before = disk.and_then(Disk::counters);
         run(&task, machine, keeper.as_mut(), &out).map_err(|error| format!("{error:#}"))
     });

@@ -60,6 +60,7 @@ pub use list::{format as list_text, parse as parse_list};
 pub use plan::{Crew, Plan, PlannedCgroup, PlannedOp, PlannedSet, PlannedStep, Round, Scene};
 pub use release::{EEVDF_SINCE, KernelVersion, kernel_version};
 pub use report::{ExitInfo, Latency, NotApplied, StepReport, WorkerReport};
+pub use rng::splitmix64;
 pub use run::{
     CgroupUse, CpuUse, Event, RunOptions, RunOutcome, RunRecord, ScheduleRecord, SchedulerKeeper,
     StepRecord, SwapRecord, run, run_under,

@@ -1,7 +1,18 @@
 //! Random choices of a workload: a stream per worker that derives from the scenario's seed, so
 //! that the same seed is the same run. Used by affinity draws and by work types.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): tiny state, full period, good for choices.
+/// From a state of `SplitMix64` to the next one.
+const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The number that `SplitMix64` gives after `state` (Steele, Lea, Flood 2014). Those of neighbours share nothing.
+pub const fn splitmix64(state: u64) -> u64 {
+    let mut z = state.wrapping_add(GAMMA);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// `SplitMix64`: tiny state, full period, good for choices.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
@@ -14,11 +25,9 @@ impl Rng {
     }
 
     pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        let number = splitmix64(self.0);
+        self.0 = self.0.wrapping_add(GAMMA);
+        number
     }
 
     /// A number below `bound`, 0 if `bound` is 0.

@@ -6,13 +6,13 @@ use crate::files;
 use crate::progress::Progress;
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Of the file's bytes, in lower-case hex.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
-    let hash = || -> std::io::Result<String> {
+    let hash = || -> io::Result<String> {
         let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
         let mut hash = Sha256::new();
         loop {
@@ -67,25 +67,25 @@ pub(crate) fn unwritable(path: &Path) -> Refusal {
 
 /// Holds the lock file at `path` until the result is dropped, or the process ends.
 pub(crate) fn lock(path: &Path, progress: &Progress) -> Result<File> {
-    let file = File::options().create(true).append(true).open(path);
-    let file = file.with_context(|| unwritable(path))?;
-    if file.try_lock().is_err() {
-        progress.step(format!("waiting for another schedlab to release `{}`", path.display()));
-        file.lock().with_context(|| {
-            let message = format!("lock(`{}`) failed", path.display());
-            Refusal::host(message, "set SCHEDLAB_CACHE to a folder on a local disk")
-        })?;
-    }
-    Ok(file)
+    hold(path, File::try_lock, File::lock, progress)
 }
 
 /// Holds the lock file at `path` together with others that do so.
 pub(crate) fn lock_shared(path: &Path, progress: &Progress) -> Result<File> {
+    hold(path, File::try_lock_shared, File::lock_shared, progress)
+}
+
+fn hold(
+    path: &Path,
+    at_once: fn(&File) -> Result<(), TryLockError>,
+    wait: fn(&File) -> io::Result<()>,
+    progress: &Progress,
+) -> Result<File> {
     let file = File::options().create(true).append(true).open(path);
     let file = file.with_context(|| unwritable(path))?;
-    if file.try_lock_shared().is_err() {
+    if at_once(&file).is_err() {
         progress.step(format!("waiting for another schedlab to release `{}`", path.display()));
-        file.lock_shared().with_context(|| {
+        wait(&file).with_context(|| {
             let message = format!("lock(`{}`) failed", path.display());
             Refusal::host(message, "set SCHEDLAB_CACHE to a folder on a local disk")
         })?;
@@ -96,7 +96,7 @@ pub(crate) fn lock_shared(path: &Path, progress: &Progress) -> Result<File> {
 /// Sees to it that what is in `dir` is on the disk before a name for it is.
 pub(crate) fn sync(dir: &Path) -> Result<()> {
     let folder = File::open(dir).with_context(|| unwritable(dir))?;
-    rustix::fs::syncfs(&folder).map_err(std::io::Error::from).with_context(|| unwritable(dir))
+    rustix::fs::syncfs(&folder).map_err(io::Error::from).with_context(|| unwritable(dir))
 }
 
 /// A reader sees the old bytes or the new ones, never half of them.

@@ -13,7 +13,7 @@ pub const ORDER_BLOCK: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// How long PID 1 sleeps before it goes on.
+    /// How long the runner sleeps before it begins.
     pub phase_ns: u64,
     /// Whether all context switches are hashed.
     pub schedule_hash: bool,

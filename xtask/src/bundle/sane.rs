@@ -5,7 +5,7 @@
 use super::manifest::{FORMAT, Manifest};
 use super::{foreign, shown};
 use crate::qemu::{Accel, Turns};
-use crate::run::{BootRecord, CMDLINE_BYTES, ConfigVia, Disk};
+use crate::run::{BootRecord, CMDLINE_BYTES, ConfigVia, Disk, LONGEST_PHASE_NS};
 use anyhow::{Context as _, Result};
 use regex::Regex;
 
@@ -13,7 +13,6 @@ const LONGEST_TEXT: usize = 1_000;
 const LONGEST_NOTE: usize = 64 << 10;
 const LONGEST_LIST: usize = 1_000;
 const LARGEST_ICOUNT_SHIFT: u8 = 10;
-const LONGEST_PHASE_NS: u64 = 1_000_000_000;
 const LARGEST_MEMORY_MIB: u64 = 1 << 20;
 /// A guest may fill it.
 const LARGEST_SCRATCH: u64 = 16 << 30;

@@ -31,8 +31,8 @@ pub(crate) use folder::{
 pub(crate) use limits::Limits;
 pub(crate) use load::{doubt, doubt_verdict};
 pub(crate) use plan::{
-    Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk, choose_via,
-    command_line, phase_ns, resolved,
+    Arguments, BootPlan, CMDLINE_BYTES, ConfigVia, DISK_DRIVER, Deterministic, Disk,
+    LONGEST_PHASE_NS, choose_via, command_line, phase_ns, resolved,
 };
 pub(crate) use printed::Comparison;
 pub(crate) use scheduler::{judge_schedulers, write_scheduler_files};

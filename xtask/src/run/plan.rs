@@ -16,7 +16,7 @@ use guest_init::proto::{Carried, Order, args};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
-use workloads::{Plan, Scenario};
+use workloads::{Plan, Scenario, splitmix64};
 
 /// COMMAND_LINE_SIZE of x86, with its NUL.
 pub(crate) const CMDLINE_BYTES: usize = 2048;
@@ -321,20 +321,14 @@ fn emulated(mut words: Vec<String>) -> Vec<String> {
     words
 }
 
+/// Of a guest after its stop.
+pub(crate) const LONGEST_PHASE_NS: u64 = 1_000_000_000;
+
 /// How long a guest sleeps after its stop. Its boot does not depend on the seed, so that the seed says when the run
 /// begins: as much later as the kernel's rarer timers are apart, of which each seed so has others in its run. A
 /// second in which the guest idles takes the host 0.1 s.
 pub(crate) fn phase_ns(seed: u64) -> u64 {
-    const LONGEST_NS: u64 = 1_000_000_000;
-    scrambled(seed) % LONGEST_NS
-}
-
-/// Neighbours among seeds are none among these (the finalizer of `SplitMix64`).
-fn scrambled(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    splitmix64(seed) % LONGEST_PHASE_NS
 }
 
 fn write_order(order: &Order, scenario: &str, folder: &Folder) -> Result<PathBuf> {

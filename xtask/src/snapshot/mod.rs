@@ -14,7 +14,7 @@ use crate::kernel::Kernel;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::qemu::{Guest, Layout, Memory};
-use crate::run::{arguments_sha256, remove_folder};
+use crate::run::{BootPlan, arguments_sha256, remove_folder};
 use crate::sealed;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -93,7 +93,7 @@ impl Rest {
 }
 
 impl Key {
-    pub(crate) fn of(guest: &Guest, kernel: &Kernel, initramfs_sha256: &str, qemu: &str) -> Self {
+    fn of(guest: &Guest, kernel: &Kernel, initramfs_sha256: &str, qemu: &str) -> Self {
         let order = guest.order.as_ref().and_then(|path| path.metadata().ok());
         let parts = [
             &arguments_sha256(guest),
@@ -116,14 +116,19 @@ impl Start {
         }
     }
 
-    /// From the snapshot of this key, which is made if there is none. Where there can be none, as on a full disk, from
-    /// the boot, which is said.
+    /// From the snapshot of this guest at its stop, which is made if there is none. Where there can be none, as on a full
+    /// disk, from the boot, which is said.
     pub(crate) fn warm(
         guest: &Guest,
-        key: Key,
+        plan: &BootPlan,
+        qemu: &str,
         run: &Path,
         (paths, progress): (&Paths, &Progress),
     ) -> Result<Self> {
+        if guest.order.is_none() {
+            return Ok(Self::Boot);
+        }
+        let key = Key::of(guest, &plan.kernel, &plan.image.sha256, qemu);
         Self::find(&guest.layout, key, paths, progress).or_else(|error| {
             progress.step(format!("this run begins with a boot: {error:#}"));
             Self::cold(guest, run)

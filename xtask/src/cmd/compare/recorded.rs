@@ -15,7 +15,7 @@ use crate::run::{
     BootPlan, BootRecord, CMDLINE_BYTES, ConfigVia, Console, Disk, Folder, HostFacts, Limits,
     arguments_sha256, command_line, phase_ns, resolved, watch,
 };
-use crate::snapshot::{Key, Start};
+use crate::snapshot::Start;
 use anyhow::{Context as _, Result};
 use regex::Regex;
 use serde::de::DeserializeOwned;
@@ -133,13 +133,7 @@ impl Recorded {
         let folder = Folder::create(Some(out), &plan.scenario.name, paths)?;
         let mut guest = plan.guest(&decision.attempt, &folder)?;
         let progress = Progress::silent();
-        let start = match guest.order.is_some() {
-            true => {
-                let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, qemu);
-                Start::warm(&guest, key, folder.path(), (paths, &progress))?
-            }
-            false => Start::Boot,
-        };
+        let start = Start::warm(&guest, &plan, qemu, folder.path(), (paths, &progress))?;
         guest.memory = start.memory(&guest.layout);
         let record = BootRecord::new(&plan, &guest, qemu, &self.boot.allow_splat);
         if let Some(what) = unlike(&record, &self.boot) {

@@ -8,7 +8,7 @@ use crate::qemu::{self, Attempt, Bounds, Decision};
 use crate::run::{
     BootPlan, BootRecord, Console, Folder, HostFacts, Limits, Observed, Stop, conclude, watch,
 };
-use crate::snapshot::{Key, Start};
+use crate::snapshot::Start;
 use anyhow::Result;
 
 /// Where the files of guests that KVM lost are kept, each attempt in a folder of its number.
@@ -59,12 +59,9 @@ fn boot_with(
 ) -> Result<Observed> {
     let mut guest = plan.guest(attempt, folder)?;
     // Snapshots with programs of `bench` would be used once.
-    let start = match guest.order.is_some() && !args.cold && args.programs.commands.is_empty() {
-        true => {
-            let key = Key::of(&guest, &plan.kernel, &plan.image.sha256, &facts.qemu);
-            Start::warm(&guest, key, folder.path(), (paths, progress))?
-        }
-        false => Start::cold(&guest, folder.path())?,
+    let start = match args.cold || !args.programs.commands.is_empty() {
+        true => Start::cold(&guest, folder.path())?,
+        false => Start::warm(&guest, plan, &facts.qemu, folder.path(), (paths, progress))?,
     };
     guest.memory = start.memory(&guest.layout);
     facts.start = Some(start.name().to_owned());
