@@ -120,6 +120,7 @@ until grep -q 'paused (guest-panicked)' monitor.log || ! kill -0 $first 2>/dev/n
     echo 'info status' >&3
     sleep 1
 done
+if kill -0 $first 2>/dev/null; then
 {goes_on}    <control-2 >monitor-2.log &
 second=$!
 exec 4>control-2
@@ -134,7 +135,12 @@ echo quit >&3
 wait $first || true
 echo cont >&4
 wait $second
-exec 3>&- 4>&-
+exec 4>&-
+else
+echo "the guest ended before its scenario"
+wait $first
+fi
+exec 3>&-
 "#
     )
 }

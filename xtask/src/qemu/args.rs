@@ -38,6 +38,11 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
+    /// Whether a debugger lets it go on.
+    pub(crate) fn awaits_gdb(&self) -> bool {
+        self.gdb.is_some_and(|gdb| gdb.is_awaited)
+    }
+
     /// The one in whose thread the guest's turns and its stop are exact, where that counts.
     pub(crate) fn monitor(&self) -> Monitor {
         if self.icount.is_some() { Monitor::Human } else { Monitor::Qmp }

@@ -71,7 +71,7 @@ pub(super) fn go_on(guest: &Guest, rest: &Rest, bounds: Bounds<'_>) -> Result<Qe
     let guest = Guest { memory: rest.memory.clone(), ..guest.clone() };
     let mut qemu = Qemu::start(&guest, bounds, &rest.inherited())?;
     qemu.tell(&Command::Restore(rest.state()));
-    if !guest.gdb.is_some_and(|gdb| gdb.is_awaited) {
+    if !guest.awaits_gdb() {
         qemu.tell(&Command::Continue);
     }
     Ok(qemu)

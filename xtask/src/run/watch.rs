@@ -274,7 +274,7 @@ impl<'a> Watch<'a> {
         self.qemu.kill();
         self.qemu = go_on(&self.guest, rest, self.bounds)?;
         self.load.follow(self.qemu.pid());
-        if self.is_debugged {
+        if self.guest.awaits_gdb() {
             self.progress.step("the guest stands before its scenario: gdb lets it go on");
         }
         Ok(())

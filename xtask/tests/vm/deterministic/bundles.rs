@@ -52,6 +52,21 @@ fn sh(command: &str, dir: &Path) -> Output {
     sh.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap()
 }
 
+fn unpacked(file: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let output = sh(&format!("tar --zstd -xf {}", file.display()), dir.path());
+    assert!(output.status.success(), "{output:?}");
+    dir
+}
+
+#[track_caller]
+fn assert_script_gives_the_same(dir: &Path) {
+    let output = sh("exec sh run.sh", dir);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("console.log: same bytes\nframes.log: same bytes\n"), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+}
+
 #[test]
 fn a_failure_is_reproduced_exactly_by_its_bundle_and_by_its_script() {
     let run = recorded(FAILS, "fail", 1);
@@ -63,17 +78,21 @@ fn a_failure_is_reproduced_exactly_by_its_bundle_and_by_its_script() {
     assert!(bytes == std::fs::read(&file).unwrap(), "packed twice, these are other bytes");
     replay(&file, &[], "reproduced exactly: fail, the same bytes", 0);
 
-    let empty = tempfile::tempdir().unwrap();
-    let unpacked = sh(&format!("tar --zstd -xf {}", file.display()), empty.path());
-    assert!(unpacked.status.success(), "{unpacked:?}");
+    let empty = unpacked(&file);
     let readme = std::fs::read_to_string(empty.path().join("README")).unwrap();
     assert!(readme.contains("What was seen: fail") && readme.contains("Look at the wake-ups."));
-    let output = sh("exec sh run.sh", empty.path());
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.ends_with("console.log: same bytes\nframes.log: same bytes\n"), "{output:?}");
-    assert!(output.status.success(), "{output:?}");
+    assert_script_gives_the_same(empty.path());
     let replayed = std::fs::read(empty.path().join("replay/console.log")).unwrap();
     assert!(replayed == std::fs::read(run.file("console.log")).unwrap());
+}
+
+/// It never comes to its stop, where the script has another QEMU take it over.
+#[test]
+fn a_boot_that_fails_is_reproduced_by_its_script() {
+    let nothing = ["--kernel-arg", "init=/nothing", "--kernel-arg", "rdinit=/nothing"];
+    let run = Vm::deterministic(SMALL).args(nothing).run();
+    run.expect("boot-failed", 4);
+    assert_script_gives_the_same(unpacked(&pack(&run, &[])).path());
 }
 
 #[test]
